@@ -1,0 +1,152 @@
+"""What the engine needs of other rooms. ``daemon.py`` plugs in the real ones; tests plug in hand-written fakes."""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+import trio
+
+from trioker.linux.mounts import Mount
+from trioker.model.container import ChangeKind, Config, Container
+from trioker.model.image import Image
+
+Send = Callable[[bytes], Awaitable[None]]
+"""Takes one piece of a byte stream; returns when there is room for the next."""
+
+
+@attrs.frozen
+class Bind:
+    """A host file or directory shown inside a container at ``path`` (resolved inside its root, made where missing)."""
+
+    source: str
+    path: str
+    readonly: bool = False
+
+
+@attrs.frozen
+class LogPolicy:
+    """How much output is kept: at most ``files`` files of ``size`` bytes each."""
+
+    size: int = 10 * 2**20
+    files: int = 5
+
+
+@attrs.frozen
+class Launch:
+    """One run of one container, complete: the runtime needs to know nothing else."""
+
+    id: str
+    config: Config
+    mounts: Sequence[Mount]
+    binds: Sequence[Bind]
+    log_directory: Path
+    log_policy: LogPolicy
+    attached: bool
+    """Whether output is wanted live from the first byte."""
+
+
+@attrs.frozen
+class Exit:
+    """How a run ended."""
+
+    code: int
+    finished_ns: int
+    oom_killed: bool = False
+    error: str = ""
+
+
+@attrs.frozen
+class Output:
+    """One piece of live output. ``position`` is the log position just behind it (see ``launcher.logfile``)."""
+
+    stream: int
+    """1 stdout, 2 stderr."""
+    data: bytes
+    position: int
+
+
+class Process(Protocol):
+    """A live container's process, as the runtime holds it."""
+
+    pid: int
+    started_ns: int
+
+    async def receive(self) -> Output | Exit:
+        """The next thing that happens; after an Exit nothing comes. One task only."""
+
+    async def subscribe(self) -> int:
+        """Have output sent from here on; returns the log position from which ``receive`` tells it. Idempotent."""
+
+    def signal(self, number: int) -> None:
+        """Signal the container's init; a process that is gone is no error."""
+
+    def open_stdin(self) -> trio.abc.SendStream | None:
+        """A stream of its own into the container's stdin (or terminal); None where stdin is not open."""
+
+    async def close_stdin(self) -> None:
+        """Let the container see end of file once every stream of ``open_stdin`` is closed too. Idempotent."""
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Set the terminal's size. Raises Impossible without a terminal."""
+
+    async def aclose(self) -> None:
+        """Let go of the monitor and the descriptors; the container lives on."""
+
+
+class Runtime(Protocol):
+    """Starts containers and finds those that outlived an earlier daemon."""
+
+    async def launch(self, launch: Launch) -> Process:
+        """Start; returns when the command has been executed. Raises LaunchFailed."""
+
+    async def reconnect(self, container_id: str) -> Process | Exit | None:
+        """A container of an earlier daemon: alive, ended with a record, or None where nothing is known (all is cleaned up)."""
+
+    async def forget(self, container_id: str) -> None:
+        """Remove what a finished run left: run directory, control groups. Idempotent."""
+
+    async def pack(self, mounts: Sequence[Mount], send: Send) -> None:
+        """Send the tree that ``mounts`` show as an uncompressed tar, made by a confined helper."""
+
+
+class Layers(Protocol):
+    """The storage, as the engine uses it: one writable layer per container, its key the container's id."""
+
+    async def create(self, key: str, parent: str) -> None:
+        """A new writable layer over an image's."""
+
+    def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
+        """The recipes for the layer's tree."""
+
+    async def changes(self, key: str) -> Sequence[tuple[str, ChangeKind]]:
+        """What differs from the image."""
+
+    async def usage(self, key: str) -> int:
+        """Bytes in the layer itself."""
+
+    async def remove(self, key: str) -> None:
+        """Delete the layer; unknown keys are no error."""
+
+
+class Images(Protocol):
+    """The images, as the engine needs them."""
+
+    def get(self, name: str) -> Image:
+        """Look an image up by id prefix or name. Raises NotFound."""
+
+    def name_of(self, image_id: str) -> str:
+        """What listings show: the alphabetically first ``repo:tag``, else the short id."""
+
+
+class Records(Protocol):
+    """The store of container records."""
+
+    async def save_container(self, container: Container, *, durable: bool = False) -> None:
+        """Write the record; ``durable`` returns only when it would survive a power cut."""
+
+    async def delete_container(self, container_id: str) -> None:
+        """Forget the record."""
+
+    def containers(self) -> Iterator[Container]:
+        """All records; called once, at start."""

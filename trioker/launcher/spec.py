@@ -1,0 +1,78 @@
+"""What the daemon asks of the launcher, as the JSON behind the ``spec`` descriptor."""
+
+from typing import Any, NamedTuple, Self
+
+from trioker.linux.mounts import Mount
+
+
+class Bind(NamedTuple):
+    """A host file or directory shown at ``path``, resolved inside the container's root and made there where missing."""
+
+    source: str
+    path: str
+    readonly: bool
+
+
+class LaunchSpec(NamedTuple):
+    """One run of one container."""
+
+    id: str
+    run_dir: str
+    hostname: str
+    argv: list[str]
+    env: list[str]
+    """``KEY=value`` in order, complete: nothing is added."""
+    cwd: str
+    user: str
+    """"" (root), name, uid, ``user:group``; names are looked up in the container's own files."""
+    tty: bool
+    open_stdin: bool
+    mounts: list[Mount]
+    """The root, made in order on one directory (``storage.driver``)."""
+    mount_point: str
+    """An existing empty directory of the host; what is mounted on it is seen only in the container's own mount namespace."""
+    binds: list[Bind]
+    log_dir: str
+    log_size: int
+    log_files: int
+    attached: bool
+    capabilities: list[str]
+    """Names without ``CAP_``; what the daemon itself lacks is left out."""
+    seccomp: bool
+    masked_paths: list[str]
+    readonly_paths: list[str]
+    rlimits: dict[str, list[int]]
+    """``{"nofile": [soft, hard]}``, names as in resource.RLIMIT_* in lower case."""
+    cgroup_parent: str
+    """Path below every hierarchy's root, for example ``trioker``."""
+    memory: int
+    memory_swap: int
+    """Memory plus swap in bytes, -1 unlimited, 0 unset."""
+    cpu_shares: int
+    pids_limit: int
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """Decode; unknown keys raise TypeError (both sides are of one file)."""
+        value = dict(value)
+        value["mounts"] = [Mount(*each) for each in value["mounts"]]
+        value["binds"] = [Bind(*each) for each in value["binds"]]
+        return cls(**value)
+
+
+class UnpackSpec(NamedTuple):
+    """One layer to unpack."""
+
+    path: str
+    whiteouts: str
+    """``remove`` or ``overlay``."""
+    max_bytes: int
+    max_entries: int
+
+
+class PackSpec(NamedTuple):
+    """One tree to pack: the mounts that show it, made in a mount namespace of the helper's own."""
+
+    mounts: list[Mount]
+    mount_point: str
+    """An existing empty directory to make them on."""

@@ -1,0 +1,1 @@
+"""The kernel, one function per fact: syscalls by ctypes, mounts, capabilities, cgroups, seccomp. Standard library only."""

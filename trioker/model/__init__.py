@@ -1,0 +1,1 @@
+"""The frozen values every room speaks: containers, images, errors, ids. No I/O, no dialect."""

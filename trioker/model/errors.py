@@ -1,0 +1,34 @@
+"""The kinds of failure the engine can report. Which HTTP status a kind becomes is the dialect's business."""
+
+
+class TriokerError(Exception):
+    """Base of every failure whose text is meant for the user."""
+
+
+class NotFound(TriokerError):
+    """The named container, image, tag or volume does not exist (or the name is ambiguous)."""
+
+
+class InvalidParameter(TriokerError):
+    """The caller's input cannot be read or is out of range; the text says which input and why."""
+
+
+class Conflict(TriokerError):
+    """The request contradicts what exists: a name taken, an image still in use."""
+
+
+class Impossible(TriokerError):
+    """The request makes no sense in the object's present state (removing a running container)."""
+
+
+class LaunchFailed(TriokerError):
+    """A container's process could not be started.
+
+    ``stage`` names the step that failed (``rootfs``, ``user``, ``exec`` ...), ``exit_code`` is what the container
+    reports from then on: 127 command not found, 126 found but not executable, 128 anything else.
+    """
+
+    def __init__(self, stage: str, message: str, exit_code: int = 128) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.exit_code = exit_code

@@ -1,0 +1,1 @@
+"""Layers: keys, parents and references, once for all drivers; the driver Protocol and its discovery."""

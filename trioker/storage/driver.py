@@ -1,0 +1,93 @@
+"""What a storage driver is. This file, ``trioker.linux`` and the standard library are all a driver may import.
+
+A driver keeps trees by key. Three stories tell what it is for:
+
+1. *Import.* The store calls ``create("k1", None)``, asks ``unpack_target("k1")``, and a confined helper fills that directory from a
+   hostile tar; the driver never sees the tar. Then one ``syncfs`` and the row: k1 is an image layer, never written again.
+2. *Run.* ``create("c1", "k1")`` makes a writable child at a cost that does not grow with k1 (vfs excepted). The launcher makes the mounts
+   of ``mounts("c1", readonly=False)`` inside the container's mount namespace, one over the other, the last one being the root;
+   no driver ever mounts on the host. ``changes("c1")`` tells what differs from k1.
+3. *Remove.* ``remove("c1")`` leaves nothing. It may have been interrupted before: removing a half-removed or half-created key
+   finishes the job, and an unknown key is no error.
+
+Everything is synchronous and called from worker threads, several at once for different keys, never two at once for one key.
+"""
+
+import enum
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from trioker.linux.mounts import Mount
+from trioker.model.container import ChangeKind as Kind
+
+__all__ = ["Change", "Driver", "Kind", "Mount", "OpenDriver", "UnpackTarget", "Unsupported", "Usage", "Whiteouts"]
+
+
+class Unsupported(Exception):
+    """This driver cannot work on this root or host; the text says why."""
+
+
+class Change(NamedTuple):
+    """One path that differs; ``path`` is absolute inside the tree, undecodable bytes as surrogates (os.fsdecode)."""
+
+    path: str
+    kind: Kind
+
+
+class Usage(NamedTuple):
+    """What a key's own layer holds: apparent bytes of its regular files (a hard link once), and its entries."""
+
+    size: int
+    entries: int
+
+
+class Whiteouts(enum.Enum):
+    """What the unpacker does with a ``.wh.`` entry of a layer tar."""
+
+    REMOVE = "remove"
+    """Delete the hidden path from the target, which is a full tree."""
+    OVERLAY = "overlay"
+    """Make overlayfs's own mark: a 0/0 character device, or the opaque attribute (Documentation/filesystems/overlayfs.rst)."""
+
+
+class UnpackTarget(NamedTuple):
+    """Where a layer tar is written: a host directory, used as the root of the confined unpacker."""
+
+    path: Path
+    whiteouts: Whiteouts
+
+
+class Driver(Protocol):
+    """A storage driver, open on its own directory."""
+
+    def create(self, key: str, parent: str | None) -> None:
+        """Make the tree ``key``, equal to ``parent``, or empty. ``key`` is 64 hex digits and new."""
+
+    def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
+        """Recipes that, made in order on one directory, show the tree there. ``readonly`` shows it unwritable."""
+
+    def unpack_target(self, key: str) -> UnpackTarget:
+        """Where the unpacker writes a fresh layer."""
+
+    def changes(self, key: str) -> Iterator[Change]:
+        """What differs from the parent, in lexical order of path; a changed directory's own entry before its children."""
+
+    def usage(self, key: str) -> Usage:
+        """What the key's own layer holds (for a driver of full copies: the whole tree)."""
+
+    def remove(self, key: str) -> None:
+        """Delete the tree. Unknown, half-made and half-removed keys are welcome."""
+
+    def close(self) -> None:
+        """Let go of the directory; the data stays."""
+
+
+class OpenDriver(Protocol):
+    """The entry point of a driver, in the group ``trioker.storage``."""
+
+    def __call__(self, root: Path, options: Mapping[str, str]) -> Driver:
+        """Open (or begin) the driver's data in ``root``, a directory of its own.
+
+        Raises Unsupported where the host or the filesystem cannot do it, ValueError for an unknown or unreadable option.
+        """
