@@ -1,6 +1,29 @@
-"""Mount recipes and the mount syscalls."""
+"""Mount recipes and what is done with mounts: recipes by path, everything else by descriptor."""
 
+import os
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+
+from trioker.linux import syscalls
+from trioker.linux.syscalls import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT
+
+__all__ = [
+    "MS_BIND",
+    "MS_NODEV",
+    "MS_NOEXEC",
+    "MS_NOSUID",
+    "MS_PRIVATE",
+    "MS_RDONLY",
+    "MS_REC",
+    "MS_REMOUNT",
+    "Mount",
+    "attach",
+    "copy",
+    "detached",
+    "make",
+    "make_private",
+    "set_readonly",
+]
 
 
 class Mount(NamedTuple):
@@ -15,3 +38,45 @@ class Mount(NamedTuple):
     flags: int = 0
     data: str = ""
     directory: str = ""
+
+
+def make_private() -> None:
+    """Let no mount of this namespace travel to another one, or come from there."""
+    syscalls.mount("none", "/", "", MS_REC | MS_PRIVATE, "")
+
+
+def make(recipes: Iterable[Mount], target: str) -> None:
+    """Make the mounts one over the other on the directory ``target``. Changes the working directory."""
+    for each in recipes:
+        if each.directory:
+            os.chdir(each.directory)
+        syscalls.mount(each.source, target, each.fstype, each.flags, each.data)
+
+
+def detached(fstype: str, attributes: int, options: Mapping[str, str]) -> int:
+    """A new filesystem, mounted nowhere yet: its descriptor is the only way to it. An option without a value is a flag."""
+    context = syscalls.fsopen(fstype)
+    try:
+        for key, value in options.items():
+            command = syscalls.FSCONFIG_SET_STRING if value else syscalls.FSCONFIG_SET_FLAG
+            syscalls.fsconfig(context, command, key, value or None)
+        syscalls.fsconfig(context, syscalls.FSCONFIG_CMD_CREATE, None, None)
+        return syscalls.fsmount(context, attributes)
+    finally:
+        os.close(context)
+
+
+def copy(directory: int, path: str, *, recursive: bool = False) -> int:
+    """A detached bind mount of ``path`` below ``directory`` (AT_FDCWD: of the path itself; an empty path: of the descriptor)."""
+    flags = syscalls.OPEN_TREE_CLONE | (0 if path else syscalls.AT_EMPTY_PATH)
+    return syscalls.open_tree(directory, path, flags | (syscalls.AT_RECURSIVE if recursive else 0))
+
+
+def set_readonly(mount: int) -> None:
+    """Make an open mount and all below it read-only."""
+    syscalls.mount_setattr(mount, syscalls.AT_RECURSIVE, syscalls.MOUNT_ATTR_RDONLY)
+
+
+def attach(mount: int, target: int) -> None:
+    """Put a detached mount on an open directory or file; the descriptor ``mount`` stays open."""
+    syscalls.move_mount(mount, target)
