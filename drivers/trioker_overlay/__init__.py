@@ -1,0 +1,23 @@
+"""The overlay driver: one directory per layer, stacked by overlayfs (Documentation/filesystems/overlayfs.rst)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from trioker.storage.driver import Driver, Unsupported
+from trioker_overlay.driver import Overlay
+from trioker_overlay.probe import refusal
+
+__all__ = ["open_driver"]
+
+
+def open_driver(root: Path, options: Mapping[str, str]) -> Driver:
+    """Open ``root`` after trying a real overlay there; it has no options so far.
+
+    Raises Unsupported naming what the host or the filesystem under ``root`` cannot do, ValueError for any option.
+    """
+    if options:
+        raise ValueError(f"unknown option {min(options)!r}: overlay has none")
+    why = refusal(root)
+    if why:
+        raise Unsupported(why)
+    return Overlay(root)

@@ -14,14 +14,25 @@ Everything is synchronous and called from worker threads, several at once for di
 """
 
 import enum
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
-from trioker.linux.mounts import Mount
+from trioker.linux.mounts import MS_BIND, MS_RDONLY, MS_REMOUNT, Mount
 from trioker.model.container import ChangeKind as Kind
 
-__all__ = ["Change", "Driver", "Kind", "Mount", "OpenDriver", "UnpackTarget", "Unsupported", "Usage", "Whiteouts"]
+__all__ = [
+    "Change",
+    "Driver",
+    "Kind",
+    "Lists",
+    "Mount",
+    "OpenDriver",
+    "UnpackTarget",
+    "Unsupported",
+    "Usage",
+    "Whiteouts",
+]
 
 
 class Unsupported(Exception):
@@ -81,6 +92,23 @@ class Driver(Protocol):
 
     def close(self) -> None:
         """Let go of the directory; the data stays."""
+
+
+def bind(source: str, *, readonly: bool) -> Sequence[Mount]:
+    """The recipes that show the host directory ``source``.
+
+    mount(2) ignores MS_RDONLY in the call that makes a bind mount; a second one, on the same place, changes it.
+    """
+    made = Mount(source, "none", MS_BIND)
+    return [made, Mount("none", "none", MS_REMOUNT | MS_BIND | MS_RDONLY)] if readonly else [made]
+
+
+@runtime_checkable
+class Lists(Protocol):
+    """An optional ability: telling what is there. Without it a tree whose record was lost is never found."""
+
+    def keys(self) -> Iterable[str]:
+        """The key of every tree, whole, half-made or half-removed."""
 
 
 class OpenDriver(Protocol):

@@ -1,0 +1,79 @@
+"""Whether overlayfs works on a directory, found out by using it: kernels, filesystems and sandboxes fail in too many ways to be asked."""
+
+import errno
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from trioker.linux import syscalls, trees
+from trioker.linux.private import in_private_mounts
+from trioker_overlay.driver import OPTIONS
+
+_WHY = {
+    errno.ENODEV: "this kernel has no overlay (modprobe overlay)",
+    errno.EPERM: "mounting is not permitted here (root with CAP_SYS_ADMIN is needed)",
+    errno.EACCES: "mounting is not permitted here (root with CAP_SYS_ADMIN is needed)",
+}
+
+
+def refusal(root: Path) -> str:
+    """Why no overlay can live in ``root``; empty if one can. Leaves nothing there, in the mount table least of all."""
+    try:
+        trial = tempfile.mkdtemp(prefix=trees.REMOVING, dir=root)  # a name that ``sweep`` removes should we die here
+    except OSError as error:
+        return f"cannot write in {root}: {error.strerror}"
+    try:
+        return _marks_refused(trial) or _mount_refused(trial) or ""
+    finally:
+        trees.remove_tree(trial)
+
+
+def _marks_refused(trial: str) -> str:
+    """Lay out a layer over another; the marks are what tar unpacking and overlayfs itself need of the filesystem."""
+    for directory in ("lower/dir/hidden", "upper/dir", "work", "merged"):
+        os.makedirs(f"{trial}/{directory}")
+    Path(f"{trial}/lower/gone").touch()
+    try:
+        os.mknod(f"{trial}/upper/gone", stat.S_IFCHR, os.makedev(0, 0))
+    except OSError as error:
+        return f"{_filesystem(trial)} takes no whiteouts (0/0 character devices): {error.strerror}"
+    try:
+        os.setxattr(f"{trial}/upper/dir", "trusted.overlay.opaque", b"y")
+    except OSError as error:
+        return f"{_filesystem(trial)} takes no trusted.* attributes: {error.strerror}"
+    return ""
+
+
+def _mount_refused(trial: str) -> str:
+    try:
+        return in_private_mounts(lambda: _try(trial))
+    except OSError as error:
+        why = _WHY.get(error.errno or 0, f"the kernel refuses it there: {error.strerror}")
+        return f"overlay on {_filesystem(trial)}: {why}"
+
+
+def _try(trial: str) -> str:
+    os.chdir(trial)
+    syscalls.mount("overlay", "merged", "overlay", 0, f"lowerdir=lower,upperdir=upper,workdir=work,{OPTIONS}")
+    try:
+        Path("merged/new").touch()
+        os.rename("merged/new", "merged/renamed")
+        seen = sorted(os.listdir("merged")) + os.listdir("merged/dir")
+    finally:
+        syscalls.umount2("merged", syscalls.MNT_DETACH)
+    if seen != ["dir", "renamed"]:  # without d_type in its directories a filesystem shows the whiteouts as files
+        return f"overlay on {_filesystem(trial)} shows what it should hide (does the filesystem tell d_type?)"
+    return ""
+
+
+def _filesystem(path: str) -> str:
+    """The type of the filesystem ``path`` lies on, for a message (proc_pid_mountinfo(5))."""
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    with open("/proc/thread-self/mountinfo", encoding="utf-8", errors="replace") as table:
+        for line in table:
+            fields = line.split()
+            if fields[2] == wanted:
+                return fields[fields.index("-") + 1]
+    return "this filesystem"

@@ -1,0 +1,98 @@
+import os
+
+import pytest
+import trio
+
+from trioker.linux.trees import remove_tree
+from trioker.model.errors import Conflict, NotFound
+from trioker.storage.discovery import DriverError
+from trioker.storage.opening import Choice, open_store
+
+KEY = "a" * 64
+VFS = Choice("vfs")
+
+
+class Records:
+    """Layer records in memory."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def layers(self):
+        return tuple(self.rows.values())
+
+    async def save_layer(self, record, **_):
+        await trio.lowlevel.checkpoint()
+        self.rows[record.key] = record
+
+    async def delete_layer(self, key):
+        await trio.lowlevel.checkpoint()
+        self.rows.pop(key, None)
+
+
+async def test_a_layer_survives_closing_and_opening(tmp_path):
+    records = Records()
+    async with open_store(tmp_path, records, VFS) as opened:
+        assert opened.driver.name == "vfs"
+        async with opened.layers.stage("") as stage:
+            await stage.commit()
+    async with open_store(tmp_path, records, Choice()) as opened:
+        assert opened.driver.name == "vfs"
+        await opened.layers.create(KEY, stage.key)
+        assert await opened.layers.changes(KEY) == []
+
+
+@pytest.mark.parametrize("driver", ["vfs", pytest.param("overlay", marks=pytest.mark.root)])
+async def test_a_layer_whose_files_are_gone_says_so_whatever_is_asked_of_it(tmp_path, driver):
+    async with open_store(tmp_path, Records(), Choice(driver)) as opened:
+        layers = opened.layers
+        async with layers.stage("") as stage:
+            await stage.commit()
+        remove_tree(tmp_path / "storage" / driver / stage.key)
+        gone = f"The files of layer {stage.key[:12]} are gone"
+        with pytest.raises(NotFound, match=gone):
+            layers.mounts(stage.key, readonly=True)
+        with pytest.raises(NotFound, match=gone):
+            await layers.changes(stage.key)
+        with pytest.raises(NotFound, match=gone):
+            await layers.create(KEY, stage.key)
+        await layers.remove(stage.key)
+
+
+async def test_layers_of_another_driver_are_refused_and_both_are_named(tmp_path):
+    records = Records()
+    async with open_store(tmp_path, records, VFS) as opened, opened.layers.stage("") as stage:
+        await stage.commit()
+    with pytest.raises(DriverError, match=r"made by storage driver 'vfs' and 'overlay' cannot read them: use -s vfs"):
+        async with open_store(tmp_path, records, Choice("overlay2")):
+            pass
+
+
+async def test_another_driver_may_be_chosen_while_there_are_no_layers(tmp_path):
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "storage" / "driver").write_text("zfs\n")
+    async with open_store(tmp_path, Records(), VFS):
+        assert (tmp_path / "storage" / "driver").read_text() == "vfs\n"
+
+
+async def test_a_second_daemon_is_refused(tmp_path):
+    async with open_store(tmp_path, Records(), VFS):
+        with pytest.raises(Conflict, match="another daemon"):
+            async with open_store(tmp_path, Records(), VFS):
+                pass
+    async with open_store(tmp_path, Records(), VFS):
+        pass
+
+
+async def test_a_refused_driver_leaves_the_lock_free(tmp_path):
+    with pytest.raises(DriverError, match="no storage driver 'zfs'"):
+        async with open_store(tmp_path, Records(), Choice("zfs")):
+            pass
+    async with open_store(tmp_path, Records(), VFS):
+        pass
+
+
+async def test_the_store_s_directory_is_nobody_else_s(tmp_path):
+    async with open_store(tmp_path, Records(), VFS):
+        assert (tmp_path / "storage").stat().st_mode & 0o777 == 0o700
+        assert sorted(os.listdir(tmp_path / "storage")) == ["driver", "lock", "vfs"]

@@ -1,0 +1,107 @@
+"""From the daemon's flags to an open store: one daemon, one driver, one directory.
+
+::
+
+    <root>/storage/lock        held by the daemon that has the store open
+    <root>/storage/driver      name of the driver whose layers the records tell of
+    <root>/storage/<driver>/   the driver's own
+"""
+
+import fcntl
+import os
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import attrs
+import trio
+
+from trioker.model.errors import Conflict
+from trioker.storage.discovery import DriverError, DriverInfo, available, default, find, open_driver
+from trioker.storage.driver import Driver
+from trioker.storage.ports import LayerRecords
+from trioker.storage.store import LayerStore
+
+
+@attrs.frozen
+class Choice:
+    """What the daemon's flags say of storage."""
+
+    driver: str = ""
+    """Name or alias; empty takes the one that has layers, else the first that works."""
+    options: Mapping[str, str] = attrs.field(factory=dict)
+    driver_dirs: Sequence[Path] = ()
+
+
+@attrs.frozen
+class OpenStore:
+    """An open store and what it stands on."""
+
+    layers: LayerStore
+    driver: DriverInfo
+
+
+@asynccontextmanager
+async def open_store(root: Path, records: LayerRecords, choice: Choice) -> AsyncGenerator[OpenStore, None]:
+    """The store in ``root``/storage, reconciled, for as long as the context lasts.
+
+    Raises Conflict where another daemon has it open, DriverError where the chosen driver is not the one whose layers are there, or does
+    not work.
+    """
+    place = root / "storage"
+    with _locked(place):
+        info, driver = await trio.to_thread.run_sync(_open, place, choice, bool(records.layers()))
+        try:
+            yield OpenStore(await LayerStore.open(driver, records), info)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(driver.close)
+
+
+@contextmanager
+def _locked(place: Path) -> Iterator[None]:
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Conflict(f"another daemon has {place} open") from error
+        yield
+    finally:
+        os.close(fd)
+
+
+def _open(place: Path, choice: Choice, has_layers: bool) -> tuple[DriverInfo, Driver]:
+    info = _choose(place, choice, _recorded(place) if has_layers else "")
+    home = place / info.name
+    home.mkdir(mode=0o700, exist_ok=True)
+    driver = open_driver(info, home, choice.options, choice.driver_dirs)
+    _record(place, info.name)
+    return info, driver
+
+
+def _choose(place: Path, choice: Choice, recorded: str) -> DriverInfo:
+    infos = available(choice.driver_dirs)
+    name = choice.driver or recorded
+    info = find(name, infos) if name else default(place, infos, choice.driver_dirs)
+    if recorded and info.name != recorded:
+        raise DriverError(
+            f"the layers in {place} were made by storage driver {recorded!r} and {info.name!r} cannot read them: "
+            f"use -s {recorded}, or another root"
+        )
+    return info
+
+
+def _recorded(place: Path) -> str:
+    try:
+        return (place / "driver").read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _record(place: Path, name: str) -> None:
+    """Written whole by a rename; the sync of the first layer's commit covers it."""
+    fresh = place / "driver.new"
+    fresh.write_text(f"{name}\n", encoding="utf-8")
+    fresh.rename(place / "driver")

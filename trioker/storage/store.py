@@ -1,0 +1,238 @@
+"""Layers: keys, parents and references, kept once for all drivers.
+
+The tree belongs to the driver and the record to the state room; this is where they are kept telling the same story. A record that is not
+``ready`` is an intent: it is written before the driver begins and, for a removal, before the driver deletes. So whatever instant a
+daemon died at, ``open`` finds the tree from the record and clears it away. Only a commit is durable: it answers when a power cut could not
+take the layer any more.
+
+In memory an intent is told in the same step as what it depends on is checked, with no await between: a layer being removed gets no new
+children, one being made no readers. A lock per key keeps the driver's promise: never two calls at once for one key.
+"""
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Self, TypeVar
+from weakref import WeakValueDictionary
+
+import attrs
+import trio
+
+from trioker.linux.sync import syncfs
+from trioker.model.errors import Conflict, InvalidParameter, NotFound
+from trioker.model.ids import new_id, short_id
+from trioker.model.layer import LayerRecord
+from trioker.storage.driver import Change, Driver, Lists, Mount, Unsupported
+from trioker.storage.mountpoints import add_mount_points
+from trioker.storage.ports import LayerRecords
+
+T = TypeVar("T")
+
+WORKERS = 8
+"""Threads at once: enough to keep a disk busy, few enough that parallel starts do not fight for the processors."""
+
+
+@attrs.frozen
+class Reconciled:
+    """What ``LayerStore.open`` found to do."""
+
+    removed: tuple[str, ...] = ()
+    """Keys cleared away: begun and not finished, half-removed, or without a record."""
+    missing: tuple[str, ...] = ()
+    """Keys whose record is good and whose tree is gone; the records stay, using them fails."""
+
+
+@attrs.define
+class Stage:
+    """A layer being made; see ``images.ports.Staging``."""
+
+    key: str
+    path: Path
+    whiteouts: str
+    _commit: Callable[[], Awaitable[int]]
+
+    async def commit(self) -> int:
+        """Put the layer on the disk for good; returns the bytes the driver counts in it. Raises OSError where the disk failed."""
+        return await self._commit()
+
+
+class LayerStore:
+    """All layers of one driver. It satisfies both ``engine.ports.Layers`` and ``images.ports.Layers``."""
+
+    def __init__(self, driver: Driver, records: LayerRecords) -> None:
+        self._driver = driver
+        self._records = records
+        self._limiter = trio.CapacityLimiter(WORKERS)
+        self._layers = {record.key: record for record in records.layers()}
+        self._children = Counter(record.parent for record in self._layers.values() if record.parent)
+        self._locks: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
+        self.reconciled = Reconciled()
+
+    @classmethod
+    async def open(cls, driver: Driver, records: LayerRecords) -> Self:
+        """The store, after what an earlier daemon left half-done has been cleared away (see ``reconciled``)."""
+        store = cls(driver, records)
+        await store._reconcile()
+        return store
+
+    async def create(self, key: str, parent: str) -> None:
+        """A new writable layer over an image's.
+
+        Raises NotFound for an unknown parent, Conflict for a key that exists, InvalidParameter where the driver cannot stack so high.
+        """
+        async with self._lock(key), self._making(key, parent):
+            await self._make_ready(key, durable=False)
+
+    @asynccontextmanager
+    async def stage(self, parent: str) -> AsyncGenerator[Stage, None]:
+        """Begin a layer over ``parent`` ("" for none); leaving without ``commit`` removes every trace of it. Raises as ``create``."""
+        key = new_id()
+        async with self._making(key, parent):
+            target = self._driver.unpack_target(key)
+            yield Stage(key, target.path, target.whiteouts.value, partial(self._commit, key, target.path))
+
+    def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
+        """The recipes for the layer's tree. Raises NotFound."""
+        self._find(key)
+        with _lost(key):
+            return self._driver.mounts(key, readonly=readonly)
+
+    async def changes(self, key: str) -> Sequence[Change]:
+        """What differs from the parent. Raises NotFound."""
+        return await self._read(key, self._list_changes)
+
+    async def usage(self, key: str) -> int:
+        """Bytes in the layer itself. Raises NotFound."""
+        return (await self._read(key, self._driver.usage)).size
+
+    def keys(self) -> frozenset[str]:
+        """Every layer that is whole: ready, and its files were there when the store was opened."""
+        return frozenset(key for key, record in self._layers.items() if record.ready) - set(self.reconciled.missing)
+
+    def in_use(self, key: str) -> bool:
+        """Whether another layer stands on it."""
+        return self._children[key] > 0
+
+    async def remove(self, key: str) -> None:
+        """Delete the layer; an unknown key is no error. Raises Conflict while another layer stands on it."""
+        if key not in self._layers:
+            return
+        async with self._lock(key):
+            record = self._layers.get(key)
+            if record is None:  # another task removed it while we waited
+                return
+            if self.in_use(key):
+                raise Conflict(f"Conflict: {self._children[key]} other layer(s) stand on layer {short_id(key)}")
+            self._layers[key] = intent = attrs.evolve(record, ready=False)
+            with trio.CancelScope(shield=True):  # a removal is finished once it is begun
+                await self._records.save_layer(intent)
+                await self._clear(key)
+
+    async def collect(self, keep: Container[str]) -> Sequence[str]:
+        """Remove every layer that is not in ``keep`` and that none of those stands on; returns their keys. For start-up."""
+        removed: list[str] = []
+        while idle := [key for key in self._layers if key not in keep and not self.in_use(key)]:
+            for key in idle:
+                await self.remove(key)
+            removed += idle
+        return removed
+
+    @asynccontextmanager
+    async def _making(self, key: str, parent: str) -> AsyncGenerator[None, None]:
+        """A tree and its intent, both gone again unless the body made the layer ready."""
+        self._expect(key, parent)
+        try:
+            with trio.CancelScope(shield=True):
+                await self._records.save_layer(self._layers[key])
+                with _lost(parent):
+                    await self._work(self._driver.create, key, parent or None)
+            yield
+        except Unsupported as error:
+            raise InvalidParameter(str(error)) from error
+        finally:
+            if key in self._layers and not self._layers[key].ready:
+                with trio.CancelScope(shield=True):
+                    await self._clear(key)
+
+    def _expect(self, key: str, parent: str) -> None:
+        if key in self._layers:
+            raise Conflict(f"Conflict: layer {short_id(key)} exists already")
+        if parent:
+            self._find(parent)
+            self._children[parent] += 1
+        self._layers[key] = LayerRecord(key, parent, ready=False)
+
+    async def _make_ready(self, key: str, *, durable: bool) -> None:
+        record = attrs.evolve(self._layers[key], ready=True)
+        with trio.CancelScope(shield=True):
+            await self._records.save_layer(record, durable=durable)
+        self._layers[key] = record
+
+    async def _commit(self, key: str, path: Path) -> int:
+        with trio.CancelScope(shield=True):
+            size = await self._work(self._settle, key, path)
+            await self._make_ready(key, durable=True)
+        return size
+
+    def _settle(self, key: str, path: Path) -> int:
+        if not self._layers[key].parent:
+            add_mount_points(path)
+        size = self._driver.usage(key).size
+        syncfs(path)
+        return size
+
+    async def _clear(self, key: str) -> None:
+        """Delete a tree whose intent is on record; where that fails, the intent stays and the next start tries again."""
+        await self._work(self._driver.remove, key)
+        await self._records.delete_layer(key)
+        self._children[self._layers.pop(key).parent] -= 1
+
+    async def _reconcile(self) -> None:
+        unfinished = [record.key for record in self._layers.values() if not record.ready]
+        for key in unfinished:
+            await self._clear(key)
+        if not isinstance(self._driver, Lists):
+            self.reconciled = Reconciled(tuple(unfinished))
+            return
+        present = set(await self._work(self._driver.keys))
+        unknown = sorted(present - self._layers.keys())
+        for key in unknown:
+            await self._work(self._driver.remove, key)
+        self.reconciled = Reconciled((*unfinished, *unknown), tuple(sorted(self._layers.keys() - present)))
+
+    async def _read(self, key: str, work: Callable[[str], T]) -> T:
+        self._find(key)
+        async with self._lock(key):
+            self._find(key)  # it may have been removed while we waited
+            with _lost(key):
+                return await self._work(work, key)
+
+    def _list_changes(self, key: str) -> list[Change]:
+        found = []
+        for change in self._driver.changes(key):
+            trio.from_thread.check_cancelled()
+            found.append(change)
+        return found
+
+    def _find(self, key: str) -> LayerRecord:
+        record = self._layers.get(key)
+        if record is None or not record.ready:
+            raise NotFound(f"No such layer: {short_id(key)}")
+        return record
+
+    def _lock(self, key: str) -> trio.Lock:
+        return self._locks.setdefault(key, trio.Lock())
+
+    async def _work(self, work: Callable[..., T], *arguments: object) -> T:
+        return await trio.to_thread.run_sync(work, *arguments, limiter=self._limiter)
+
+
+@contextmanager
+def _lost(key: str) -> Iterator[None]:
+    """What a driver finds missing is a tree that ``Reconciled.missing`` told of."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound(f"The files of layer {short_id(key)} are gone from the disk: {error.filename}") from error
