@@ -1,1 +1,1 @@
-"""To be filled in."""
+"""The store: what trioker remembers, in one SQLite file. Nobody else speaks SQL."""

@@ -1,0 +1,155 @@
+"""The store as the rooms see it: each method is one row, or one set of rows that belong together.
+
+It has, by structure, ``engine.ports.Records``, ``images.ports.Records`` and ``storage.ports.LayerRecords``. Reading is for the start: it is
+synchronous, decodes everything, and the rooms keep it in memory. For what a write costs and promises see ``writer`` and ``connection``.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from trioker.model.container import Container
+from trioker.model.image import Image, Tag
+from trioker.model.layer import LayerRecord
+from trioker.state.codec import Unreadable, decode, encode
+from trioker.state.connection import Connection, Statement, Write
+from trioker.state.errors import StoreDamaged
+from trioker.state.writer import Writer
+
+T = TypeVar("T")
+
+_SAVE_META = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+_SAVE_CONTAINER = "INSERT INTO containers VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record"
+_SAVE_IMAGE = "INSERT INTO images VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record"
+_SAVE_TAG = "INSERT INTO tags VALUES (?, ?, ?) ON CONFLICT (repository, tag) DO UPDATE SET image_id = excluded.image_id"
+_SAVE_LAYER = "INSERT OR REPLACE INTO layers VALUES (?, ?, ?)"
+_SAVE_VOLUME = "INSERT OR IGNORE INTO volumes VALUES (?)"
+
+
+@asynccontextmanager
+async def open_database(path: Path) -> AsyncIterator["Database"]:
+    """The store in the file ``path``, begun where there is none. Its directory must exist and nobody else may have it open.
+
+    On leaving, all writes are finished. Raises StateError where it cannot be opened, StoreDamaged, StoreTooNew.
+    """
+    database = Database(path, await trio.to_thread.run_sync(Connection, path))
+    try:
+        yield database
+    finally:
+        await database.aclose()
+
+
+class Database:
+    """An open store. Every write raises StateError when it fails; nothing of it happened then."""
+
+    def __init__(self, path: Path, connection: Connection) -> None:
+        self._path = path
+        self._connection = connection
+        self._writer = Writer(connection)
+
+    async def aclose(self) -> None:
+        """Finish the writes and close."""
+        await self._writer.aclose()
+
+    # Containers
+
+    def containers(self) -> Iterator[Container]:
+        """Every container's record."""
+        return self._records("containers", Container)
+
+    async def save_container(self, container: Container, *, durable: bool = False) -> None:
+        """Write or replace the record."""
+        await self._write(Statement(_SAVE_CONTAINER, (container.id, encode(container))), durable=durable)
+
+    async def delete_container(self, container_id: str) -> None:
+        """Forget the record; an unknown id is no error."""
+        await self._write(Statement("DELETE FROM containers WHERE id = ?", (container_id,)))
+
+    # Images
+
+    def images(self) -> Sequence[Image]:
+        """Every image's record."""
+        return tuple(self._records("images", Image))
+
+    def tags(self) -> Sequence[Tag]:
+        """Every name."""
+        return tuple(Tag(*row) for row in self._connection.rows("SELECT repository, tag, image_id FROM tags"))
+
+    async def save_image(self, image: Image, tag: Tag | None = None) -> None:
+        """Write or replace the record, and move ``tag`` to where it says; together and durable."""
+        names = () if tag is None else (_save_tag(tag),)
+        await self._write(Statement(_SAVE_IMAGE, (image.id, encode(image))), *names, durable=True)
+
+    async def save_tag(self, tag: Tag) -> None:
+        """Write or move a name; durable. A name of an unknown image is refused (StateError)."""
+        await self._write(_save_tag(tag), durable=True)
+
+    async def delete_names(self, tags: Sequence[Tag], images: Sequence[str]) -> None:
+        """Forget names and image records (by id), together and durable. An image that keeps a name is refused (StateError)."""
+        names = [
+            Statement("DELETE FROM tags WHERE repository = ? AND tag = ?", (tag.repository, tag.tag)) for tag in tags
+        ]
+        records = [Statement("DELETE FROM images WHERE id = ?", (image_id,)) for image_id in images]
+        await self._write(*names, *records, durable=True)
+
+    # Layers
+
+    def layers(self) -> Sequence[LayerRecord]:
+        """Every layer's record."""
+        rows = self._connection.rows("SELECT key, parent, ready FROM layers")
+        return tuple(LayerRecord(key, parent, bool(ready)) for key, parent, ready in rows)
+
+    async def save_layer(self, record: LayerRecord, *, durable: bool = False) -> None:
+        """Write or replace the record."""
+        await self._write(Statement(_SAVE_LAYER, (record.key, record.parent, int(record.ready))), durable=durable)
+
+    async def delete_layer(self, key: str) -> None:
+        """Forget the record; an unknown key is no error."""
+        await self._write(Statement("DELETE FROM layers WHERE key = ?", (key,)))
+
+    # Volumes
+
+    def volumes(self) -> Sequence[str]:
+        """Every volume's id."""
+        return tuple(volume for (volume,) in self._connection.rows("SELECT id FROM volumes"))
+
+    async def save_volume(self, volume: str) -> None:
+        """Remember a volume; one that is known already is no error."""
+        await self._write(Statement(_SAVE_VOLUME, (volume,)))
+
+    async def delete_volume(self, volume: str) -> None:
+        """Forget a volume; an unknown id is no error."""
+        await self._write(Statement("DELETE FROM volumes WHERE id = ?", (volume,)))
+
+    # The store itself
+
+    @property
+    def store_id(self) -> str:
+        """64 hex digits, drawn when the store was begun."""
+        return self.meta("store_id")
+
+    def meta(self, key: str) -> str:
+        """A fact about the whole store, such as its driver's name; "" where none is noted."""
+        rows = self._connection.rows("SELECT value FROM meta WHERE key = ?", (key,))
+        return str(rows[0][0]) if rows else ""
+
+    async def save_meta(self, key: str, value: str) -> None:
+        """Note a fact about the whole store; durable."""
+        await self._write(Statement(_SAVE_META, (key, value)), durable=True)
+
+    def _records(self, table: str, kind: type[T]) -> Iterator[T]:
+        for key, text in self._connection.rows(f"SELECT id, record FROM {table}"):  # noqa: S608 - our own names
+            try:
+                yield decode(kind, text)
+            except Unreadable as error:
+                raise StoreDamaged(f"{self._path} is damaged: {table}, record {key}: {error}") from error
+
+    async def _write(self, *statements: Statement, durable: bool = False) -> None:
+        await self._writer.write(Write(statements, durable=durable))
+
+
+def _save_tag(tag: Tag) -> Statement:
+    return Statement(_SAVE_TAG, (tag.repository, tag.tag, tag.image_id))
