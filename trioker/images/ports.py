@@ -5,9 +5,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 
-import attrs
-
 from trioker.model.image import Image, Tag
+from trioker.model.layer import Unpacked
 
 
 class Staging(Protocol):
@@ -56,15 +55,6 @@ class Records(Protocol):
         """Forget names and image records (by id) in one transaction; durable."""
 
 
-@attrs.frozen
-class Unpacked:
-    """What a layer turned out to hold."""
-
-    size: int
-    """Bytes in regular files."""
-    entries: int
-
-
 class Unpacker(Protocol):
     """The confined helper that writes a layer's tar into a directory."""
 
@@ -78,9 +68,13 @@ class Unpacker(Protocol):
 class Download(Protocol):
     """A reply being fetched."""
 
-    length: int
-    """Bytes to come, 0 if the server did not say."""
-    chunks: AsyncIterable[bytes]
+    @property
+    def length(self) -> int:
+        """Bytes to come, 0 if the server did not say."""
+
+    @property
+    def chunks(self) -> AsyncIterable[bytes]:
+        """The body as it arrives."""
 
 
 Fetch = Callable[[str], AbstractAsyncContextManager[Download]]
