@@ -1,69 +1,17 @@
 """What the engine needs of other rooms. ``daemon.py`` plugs in the real ones; tests plug in hand-written fakes."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Protocol
 
-import attrs
 import trio
 
 from trioker.linux.mounts import Mount
-from trioker.model.container import ChangeKind, Config, Container
+from trioker.model.container import ChangeKind, Container
 from trioker.model.image import Image
+from trioker.model.run import Attached, Exit, Output, Run
 
 Send = Callable[[bytes], Awaitable[None]]
 """Takes one piece of a byte stream; returns when there is room for the next."""
-
-
-@attrs.frozen
-class Bind:
-    """A host file or directory shown inside a container at ``path`` (resolved inside its root, made where missing)."""
-
-    source: str
-    path: str
-    readonly: bool = False
-
-
-@attrs.frozen
-class LogPolicy:
-    """How much output is kept: at most ``files`` files of ``size`` bytes each."""
-
-    size: int = 10 * 2**20
-    files: int = 5
-
-
-@attrs.frozen
-class Launch:
-    """One run of one container, complete: the runtime needs to know nothing else."""
-
-    id: str
-    config: Config
-    mounts: Sequence[Mount]
-    binds: Sequence[Bind]
-    log_directory: Path
-    log_policy: LogPolicy
-    attached: bool
-    """Whether output is wanted live from the first byte."""
-
-
-@attrs.frozen
-class Exit:
-    """How a run ended."""
-
-    code: int
-    finished_ns: int
-    oom_killed: bool = False
-    error: str = ""
-
-
-@attrs.frozen
-class Output:
-    """One piece of live output. ``position`` is the log position just behind it (see ``launcher.logfile``)."""
-
-    stream: int
-    """1 stdout, 2 stderr."""
-    data: bytes
-    position: int
 
 
 class Process(Protocol):
@@ -72,11 +20,14 @@ class Process(Protocol):
     pid: int
     started_ns: int
 
-    async def receive(self) -> Output | Exit:
+    async def receive(self) -> Attached | Output | Exit:
         """The next thing that happens; after an Exit nothing comes. One task only."""
 
-    async def subscribe(self) -> int:
-        """Have output sent from here on; returns the log position from which ``receive`` tells it. Idempotent."""
+    async def subscribe(self) -> None:
+        """Ask for output: an Attached comes, then each Output."""
+
+    async def unsubscribe(self) -> None:
+        """Ask for no more; what is under way still comes."""
 
     def signal(self, number: int) -> None:
         """Signal the container's init; a process that is gone is no error."""
@@ -97,7 +48,7 @@ class Process(Protocol):
 class Runtime(Protocol):
     """Starts containers and finds those that outlived an earlier daemon."""
 
-    async def launch(self, launch: Launch) -> Process:
+    async def launch(self, run: Run, mounts: Sequence[Mount]) -> Process:
         """Start; returns when the command has been executed. Raises LaunchFailed."""
 
     async def reconnect(self, container_id: str) -> Process | Exit | None:
@@ -135,8 +86,8 @@ class Images(Protocol):
     def get(self, name: str) -> Image:
         """Look an image up by id prefix or name. Raises NotFound."""
 
-    def name_of(self, image_id: str) -> str:
-        """What listings show: the alphabetically first ``repo:tag``, else the short id."""
+    def lineage(self, image_id: str) -> Sequence[Image]:
+        """The image and its ancestors, newest first. Takes a full id."""
 
 
 class Records(Protocol):

@@ -1,5 +1,7 @@
 """What a client wants of a container's streams."""
 
+from collections.abc import Awaitable, Callable
+
 import attrs
 
 
@@ -12,3 +14,13 @@ class AttachRequest:
     stdin: bool = False
     stdout: bool = False
     stderr: bool = False
+
+
+@attrs.frozen
+class LogText:
+    """Logged output of known length, to be sent in one go."""
+
+    length: int
+    """Bytes in all."""
+    write: Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]
+    """Sends them; called once."""

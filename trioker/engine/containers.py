@@ -1,0 +1,367 @@
+"""The containers: every operation a dialect may ask for (``api.backend.Containers``)."""
+
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import attrs
+import trio
+
+from trioker.engine.attach import LiveAttachment, LoggedAttachment, Source, attach_live, wanted_streams
+from trioker.engine.cell import ActiveRun, Cell
+from trioker.engine.configuration import Abilities, complete, merge
+from trioker.engine.files import Files
+from trioker.engine.lifecycle import Step
+from trioker.engine.names import IdIndex
+from trioker.engine.output import open_log, send_log
+from trioker.engine.ports import Images, Layers, Process, Records, Runtime
+from trioker.launcher.logfile import log_end
+from trioker.model.attach import AttachRequest, LogText
+from trioker.model.container import ChangeKind, Config, Container, Created, Phase
+from trioker.model.errors import Impossible, LaunchFailed, NotFound, TriokerError
+from trioker.model.ids import new_id, short_id
+from trioker.model.run import Attached, Exit, LogPolicy, Output, Run
+
+log = logging.getLogger("trioker.engine")
+
+Send = Callable[[bytes], Awaitable[None]]
+
+LOST = -127  # exit code of a container that was found dead with no record of its end (behaviour.md section 4, "Status")
+KILLED_WITHIN = 30.0  # seconds; a killed process that stays longer hangs in the kernel, and the caller is told
+STDERR = 2
+
+
+@attrs.frozen
+class Rooms:
+    """The other rooms, as the engine uses them."""
+
+    runtime: Runtime
+    layers: Layers
+    images: Images
+    records: Records
+
+
+class Containers:
+    """All containers of one store. ``nursery`` is the supervisor's: it holds one task per live container."""
+
+    def __init__(
+        self, rooms: Rooms, files: Files, nursery: trio.Nursery, *, log_policy: LogPolicy, abilities: Abilities
+    ) -> None:
+        self._runtime, self._layers = rooms.runtime, rooms.layers
+        self._images, self._records = rooms.images, rooms.records
+        self._files = files
+        self._nursery = nursery
+        self._log_policy = log_policy
+        self._abilities = abilities
+        self._cells: dict[str, Cell] = {}
+        self._index = IdIndex()
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def all(self) -> Sequence[Container]:
+        """Every container, newest first."""
+        return sorted((cell.record for cell in self._cells.values()), key=lambda each: each.created_ns, reverse=True)
+
+    def get(self, reference: str) -> Container:
+        """One container by unique id prefix. Raises NotFound."""
+        return self._cell(reference).record
+
+    def layer_keys(self) -> frozenset[str]:
+        """The layers that containers have."""
+        return frozenset(self._cells)
+
+    def _cell(self, reference: str) -> Cell:
+        return self._cells[self._index.find(reference)]
+
+    # -- coming up ----------------------------------------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Take up the store of an earlier daemon: find what runs, record what ended, finish what was begun."""
+        for record in self._records.containers():
+            self._add(Cell(record))
+        for cell in list(self._cells.values()):
+            if cell.state.phase is Phase.REMOVING:
+                await self._remove(cell, volumes=())
+            elif cell.state.phase is Phase.STARTING:
+                await self._find_again(cell)
+
+    def _add(self, cell: Cell) -> None:
+        self._cells[cell.record.id] = cell
+        self._index.add(cell.record.id)
+
+    async def _find_again(self, cell: Cell) -> None:
+        match await self._runtime.reconnect(cell.record.id):
+            case None:
+                error = "the container was running when the host or the daemon went down, and left no record of its end"
+                await self._settle(cell, Exit(LOST, time.time_ns(), error=error))
+            case Exit() as ended:
+                await self._settle(cell, ended)
+            case process:
+                self._took_off(cell, process)
+
+    # -- making and removing ------------------------------------------------------------------------------------------
+
+    async def create(self, config: Config) -> Created:
+        """Make a container. Raises NotFound for an unknown image."""
+        image = self._images.get(config.image)
+        container_id = new_id()
+        config, warnings = complete(merge(config, image.config), container_id, self._abilities)
+        with trio.CancelScope(shield=True):
+            await self._layers.create(container_id, image.id)
+            resolv_conf = self._files.create(container_id, config.dns)
+            record = Container(
+                id=container_id,
+                created_ns=time.time_ns(),
+                config=config,
+                image_id=image.id,
+                volumes=self._files.create_volumes(config.volumes),
+                resolv_conf=resolv_conf,
+            )
+            await self._records.save_container(record, durable=True)
+            self._add(Cell(record))
+        return Created(short_id(container_id), warnings)
+
+    async def remove(self, reference: str, *, volumes: bool) -> None:
+        """Delete. Raises Impossible when running."""
+        cell = self._cell(reference)
+        async with cell.lock:
+            self._check_present(cell, reference)
+            if cell.run is not None:
+                if not cell.run.ended.is_set():
+                    raise Impossible("Impossible to remove a running container, please stop it first")
+                await cell.run.settled.wait()
+            with trio.CancelScope(shield=True):
+                cell.step(Step.REMOVE)
+                await self._records.save_container(cell.record)
+                await self._remove(cell, self._own_volumes(cell) if volumes else ())
+
+    def _check_present(self, cell: Cell, reference: str) -> None:
+        """After a wait for the lock: the container may have been removed meanwhile."""
+        if self._cells.get(cell.record.id) is not cell:
+            raise NotFound(f"No such container: {reference}")
+
+    def _own_volumes(self, cell: Cell) -> tuple[str, ...]:
+        others = (each for each in self._cells.values() if each is not cell)
+        shared = {mount.volume for other in others for mount in other.record.volumes}
+        return tuple(mount.volume for mount in cell.record.volumes if mount.volume not in shared)
+
+    async def _remove(self, cell: Cell, volumes: tuple[str, ...]) -> None:
+        container_id = cell.record.id
+        cell.hub.end()
+        await self._layers.remove(container_id)
+        await trio.to_thread.run_sync(self._remove_files, container_id, volumes)
+        await self._records.delete_container(container_id)
+        del self._cells[container_id]
+        self._index.discard(container_id)
+
+    def _remove_files(self, container_id: str, volumes: tuple[str, ...]) -> None:
+        self._files.remove_volumes(volumes)
+        self._files.remove(container_id)
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    async def start(self, reference: str) -> None:
+        """Start; returns when the command runs. Raises TriokerError when already running, LaunchFailed."""
+        cell = self._cell(reference)
+        async with cell.lock:
+            self._check_present(cell, reference)
+            await self._start(cell)
+
+    async def _start(self, cell: Cell) -> None:
+        if cell.run is not None:
+            if not cell.run.ended.is_set():
+                raise TriokerError(f"The container {cell.record.id} is already running.")
+            await cell.run.settled.wait()
+        self._inherit_volumes(cell)
+        with trio.CancelScope(shield=True):
+            cell.step(Step.START, error="", oom_killed=False)
+            await self._records.save_container(cell.record)
+            if cell.hub.watched:
+                cell.hub.begin(log_end(self._files.log_directory(cell.record.id)))
+            try:
+                mounts = self._layers.mounts(cell.record.id, readonly=False)
+                process = await self._runtime.launch(self._run_of(cell), mounts)
+            except Exception as failure:
+                await self._failed(cell, failure)
+                raise
+            self._took_off(cell, process)
+
+    def _run_of(self, cell: Cell) -> Run:
+        record = cell.record
+        return Run(
+            id=record.id,
+            config=record.config,
+            binds=self._files.binds(record),
+            log_directory=self._files.log_directory(record.id),
+            log_policy=self._log_policy,
+            attached=cell.hub.watched,
+        )
+
+    def _inherit_volumes(self, cell: Cell) -> None:
+        """Take over the volumes of another container (``VolumesFrom``). Raises NotFound, or TriokerError for an overlap."""
+        reference = cell.record.config.volumes_from
+        if not reference:
+            return
+        try:
+            source = self.get(reference)
+        except NotFound:
+            raise TriokerError(f"Container {reference} not found. Impossible to mount its volumes") from None
+        mine = {each.path: each.volume for each in cell.record.volumes}
+        for each in source.volumes:
+            if mine.setdefault(each.path, each.volume) != each.volume:
+                raise TriokerError(f"The requested volume {each.path} overlaps one of the container {reference}")
+        taken = tuple(each for each in source.volumes if each not in cell.record.volumes)
+        cell.record = attrs.evolve(cell.record, volumes=cell.record.volumes + taken)
+
+    async def _failed(self, cell: Cell, failure: Exception) -> None:
+        code = failure.exit_code if isinstance(failure, LaunchFailed) else 128
+        if cell.hub.live:
+            await cell.hub.deliver(Output(STDERR, f"{failure}\n".encode(errors="surrogateescape"), cell.hub.position))
+        await self._settle(cell, Exit(code, time.time_ns(), error=str(failure)))
+
+    def _took_off(self, cell: Cell, process: Process) -> None:
+        cell.step(Step.STARTED, pid=process.pid, started_ns=process.started_ns)
+        cell.run = ActiveRun(process)
+        cell.hub.started(process)
+        self._nursery.start_soon(self._supervise, cell, cell.run)
+
+    async def _supervise(self, cell: Cell, run: ActiveRun) -> None:
+        try:
+            ended = await self._follow(cell, run.process)
+            with trio.CancelScope(shield=True):
+                await self._settle(cell, ended)
+                run.settled.set()
+        finally:
+            with trio.CancelScope(shield=True):
+                await run.process.aclose()
+
+    async def _follow(self, cell: Cell, process: Process) -> Exit:
+        while True:
+            match await process.receive():
+                case Output() as output:
+                    await cell.hub.deliver(output)
+                case Attached(position):
+                    cell.hub.begin(position)
+                case Exit() as ended:
+                    return ended
+
+    async def _settle(self, cell: Cell, ended: Exit) -> None:
+        """Record a run's end and clear away what it left. What callers see changes first, at once."""
+        cell.step(
+            Step.ENDED,
+            pid=0,
+            exit_code=ended.code,
+            finished_ns=ended.finished_ns,
+            error=ended.error,
+            oom_killed=ended.oom_killed,
+        )
+        if cell.run is not None:
+            cell.run.ended.set()
+        cell.hub.end()
+        if ended.oom_killed:
+            log.warning("container %s reached its memory limit: the kernel killed it", short_id(cell.record.id))
+        try:
+            await self._records.save_container(cell.record)
+            await self._runtime.forget(cell.record.id)
+        except (TriokerError, OSError):
+            # The run directory keeps the exit record: the next daemon stores what this one could not.
+            log.exception("the end of container %s could not be stored", short_id(cell.record.id))
+
+    # -- ending -------------------------------------------------------------------------------------------------------
+
+    async def stop(self, reference: str, grace: float) -> None:
+        """SIGTERM, ``grace`` seconds, SIGKILL; returns when it has ended. Not running is fine."""
+        cell = self._cell(reference)
+        async with cell.lock:
+            await self._stop(cell, grace)
+
+    async def _stop(self, cell: Cell, grace: float) -> None:
+        if cell.run is None or cell.run.ended.is_set():
+            return
+        cell.run.process.signal(signal.SIGTERM)
+        with trio.move_on_after(grace):
+            await cell.run.ended.wait()
+        await self._kill(cell)
+
+    async def _kill(self, cell: Cell) -> None:
+        if cell.run is None or cell.run.ended.is_set():
+            return
+        cell.run.process.signal(signal.SIGKILL)
+        with trio.move_on_after(KILLED_WITHIN) as scope:
+            await cell.run.ended.wait()
+        if scope.cancelled_caught:
+            raise TriokerError(f"The container {cell.record.id} was killed but has not ended: it hangs in the kernel")
+
+    async def restart(self, reference: str, grace: float) -> None:
+        """Stop if running, then start."""
+        cell = self._cell(reference)
+        async with cell.lock:
+            self._check_present(cell, reference)
+            await self._stop(cell, grace)
+            await self._start(cell)
+
+    async def kill(self, reference: str) -> None:
+        """SIGKILL and wait for the end. Not running is fine."""
+        await self._kill(self._cell(reference))  # no lock: a kill must not wait for a stop's grace
+
+    async def wait(self, reference: str) -> int:
+        """The exit code, once the container is not running (at once if it is not)."""
+        cell = self._cell(reference)
+        if cell.run is not None:
+            await cell.run.ended.wait()
+        return cell.state.exit_code
+
+    async def resize(self, reference: str, rows: int, columns: int) -> None:
+        """Set the terminal's size. Raises Impossible when not running or without a terminal."""
+        cell = self._cell(reference)
+        if cell.run is None or cell.run.ended.is_set():
+            raise Impossible(f"Impossible to resize: the container {reference} is not running")
+        cell.run.process.resize(rows, columns)
+
+    # -- what is inside -----------------------------------------------------------------------------------------------
+
+    async def changes(self, reference: str) -> Sequence[tuple[str, ChangeKind]]:
+        """What differs from the image, in lexical order."""
+        return await self._layers.changes(self.get(reference).id)
+
+    async def export(self, reference: str, send: Send) -> None:
+        """Send the container's tree as an uncompressed tar."""
+        await self._runtime.pack(self._layers.mounts(self.get(reference).id, readonly=True), send)
+
+    async def sizes(self, reference: str) -> tuple[int, int]:
+        """Bytes in the writable layer, and bytes of the whole tree as the layers' sum."""
+        record = self.get(reference)
+        own = await self._layers.usage(record.id)
+        return own, own + sum(each.size for each in self._images.lineage(record.image_id))
+
+    # -- streams ------------------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def attach(self, reference: str, wanted: AttachRequest) -> AsyncIterator[LiveAttachment | LoggedAttachment]:
+        """Join the streams; on entry the attachment is wired."""
+        cell = self._cell(reference)
+        source = Source(cell.hub, cell.record.config, self._files.log_directory(cell.record.id))
+        if cell.state.phase is Phase.STARTING:
+            async with cell.lock:
+                pass  # one moment and it runs, or has failed
+        if cell.run is not None and not cell.run.ended.is_set():
+            await cell.hub.wait_live()
+        if not wanted.stream or cell.state.phase not in {Phase.CREATED, Phase.RUNNING}:
+            yield LoggedAttachment(source, wanted)
+            return
+        async with attach_live(source, wanted) as attachment:
+            yield attachment
+
+    @contextlib.asynccontextmanager
+    async def logs(self, reference: str, wanted: AttachRequest) -> AsyncIterator[LogText]:
+        """The log so far: whole stdout, then whole stderr, as asked."""
+        streams = wanted_streams(wanted)
+        async with open_log(self._files.log_directory(self.get(reference).id)) as snapshot:
+
+            async def write(send: Send) -> None:
+                for each in streams:
+                    await send_log(snapshot, (each,), send)
+
+            yield LogText(await trio.to_thread.run_sync(snapshot.length, streams), write)

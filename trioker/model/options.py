@@ -1,0 +1,42 @@
+"""What a user asked of the daemon on its command line, already checked."""
+
+from pathlib import Path
+
+import attrs
+
+from trioker.model.run import LogPolicy
+
+
+@attrs.frozen
+class TlsFiles:
+    """PEM files for TCP: only clients whose certificate ``ca`` signed are let in."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+@attrs.frozen
+class DaemonOptions:
+    """Everything the daemon is told when it is started. All paths are absolute."""
+
+    listeners: tuple[str, ...]
+    """Addresses as ``http.addresses.parse_address`` reads them."""
+    exposed: bool = False
+    """Plain TCP beyond loopback was asked for (``--tls=false``)."""
+    root: Path = Path("/var/lib/trioker")
+    exec_root: Path = Path("/run/trioker")
+    """For what need not survive a reboot: run directories, sockets between daemon and monitors."""
+    storage_driver: str = ""
+    """Empty to take what the root already has, else the best that works."""
+    storage_options: tuple[tuple[str, str], ...] = ()
+    driver_dirs: tuple[Path, ...] = ()
+    host_names: tuple[str, ...] = ()
+    """Further values that a Host header may have on TCP."""
+    cors: bool = False
+    tls: TlsFiles | None = None
+    pid_file: Path | None = None
+    debug: bool = False
+    log_json: bool = False
+    """The daemon's own log as one JSON object a line."""
+    container_logs: LogPolicy = LogPolicy()

@@ -1,0 +1,200 @@
+"""Hand-written fakes of the rooms the engine needs (``engine.ports``): containers whose life a test directs."""
+
+import signal as signals
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+import attrs
+import trio
+import trio.testing
+
+from trioker.linux.mounts import Mount
+from trioker.model.container import ChangeKind, Config, Container
+from trioker.model.errors import Impossible, LaunchFailed, NotFound
+from trioker.model.image import Image
+from trioker.model.run import Attached, Exit, Output, Run
+
+
+class FakeProcess:
+    """A container's process: a test makes it print and end; SIGKILL ends it, SIGTERM if ``obeys``."""
+
+    def __init__(self, *, attached: bool = False, obeys: bool = True, tty: bool = False) -> None:
+        self.pid = 4711
+        self.started_ns = 1_700_000_000_000_000_000
+        self.obeys = obeys
+        self.signals: list[int] = []
+        self.size: tuple[int, int] | None = None
+        self.stdin = bytearray()
+        self.stdin_open = True
+        self.told = attached
+        self.closed = False
+        self.position = 0
+        self._tty = tty
+        self._send, self._receive = trio.open_memory_channel[Attached | Output | Exit](1000)
+
+    def prints(self, data: bytes, stream: int = 1) -> None:
+        """One piece of output: told when someone subscribed."""
+        self.position += len(data)
+        if self.told:
+            self._send.send_nowait(Output(stream, data, self.position))
+
+    def ends(self, code: int = 0, *, oom_killed: bool = False) -> None:
+        """The process is over."""
+        self._send.send_nowait(Exit(code, 1_700_000_001_000_000_000, oom_killed))
+
+    async def receive(self) -> Attached | Output | Exit:
+        """The next thing that happens."""
+        return await self._receive.receive()
+
+    async def subscribe(self) -> None:
+        """Tell output from now on."""
+        self.told = True
+        self._send.send_nowait(Attached(self.position))
+
+    async def unsubscribe(self) -> None:
+        """Tell no more."""
+        self.told = False
+
+    def signal(self, number: int) -> None:
+        """A signal arrives."""
+        self.signals.append(number)
+        if number == signals.SIGKILL or self.obeys:
+            self.ends(128 + number)
+
+    def open_stdin(self) -> trio.abc.SendStream | None:
+        """A stream whose bytes end up in ``stdin``."""
+        return FakeStdin(self.stdin) if self.stdin_open else None
+
+    async def close_stdin(self) -> None:
+        """End of file."""
+        self.stdin_open = False
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Remember the size."""
+        if not self._tty:
+            raise Impossible("Impossible to resize: the container has no terminal")
+        self.size = (rows, columns)
+
+    async def aclose(self) -> None:
+        """The daemon lets go."""
+        self.closed = True
+
+
+class FakeStdin(trio.abc.SendStream):
+    """Collects what is sent."""
+
+    def __init__(self, target: bytearray) -> None:
+        self._target = target
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Keep it."""
+        await trio.lowlevel.checkpoint()
+        self._target += data
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """There is always room."""
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+        await trio.lowlevel.checkpoint()
+
+
+class FakeRuntime:
+    """Every launch gives the next of ``processes`` (a fresh obedient one by default) or raises it."""
+
+    def __init__(self) -> None:
+        self.processes: list[FakeProcess | LaunchFailed] = []
+        self.runs: list[Run] = []
+        self.survivors: dict[str, FakeProcess | Exit] = {}
+        self.forgotten: list[str] = []
+        self.tree = b"tar"
+
+    async def launch(self, run: Run, mounts: Sequence[Mount]) -> FakeProcess:
+        """Start."""
+        await trio.lowlevel.checkpoint()
+        self.runs.append(run)
+        process = self.processes.pop(0) if self.processes else FakeProcess(tty=run.config.tty)
+        if isinstance(process, LaunchFailed):
+            raise process
+        process.told = run.attached
+        return process
+
+    async def reconnect(self, container_id: str) -> FakeProcess | Exit | None:
+        """What an earlier daemon left."""
+        await trio.lowlevel.checkpoint()
+        return self.survivors.get(container_id)
+
+    async def forget(self, container_id: str) -> None:
+        """Clear away."""
+        self.forgotten.append(container_id)
+
+    async def pack(self, mounts: Sequence[Mount], send: Callable[[bytes], Awaitable[None]]) -> None:
+        """The same tree always."""
+        await send(self.tree)
+
+
+class FakeLayers:
+    """Keys in a dictionary."""
+
+    def __init__(self) -> None:
+        self.parents: dict[str, str] = {}
+
+    async def create(self, key: str, parent: str) -> None:
+        """A new layer."""
+        self.parents[key] = parent
+
+    def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
+        """One recipe."""
+        return (Mount(f"/layers/{key}", "none"),)
+
+    async def changes(self, key: str) -> Sequence[tuple[str, ChangeKind]]:
+        """One file was added."""
+        return (("/new", ChangeKind.ADDED),)
+
+    async def usage(self, key: str) -> int:
+        """Ten bytes."""
+        return 10
+
+    async def remove(self, key: str) -> None:
+        """Forget."""
+        self.parents.pop(key, None)
+
+
+class FakeImages:
+    """One image, known as ``busybox``."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.image = Image("f" * 64, 1, config=config, size=100)
+
+    def get(self, name: str) -> Image:
+        """By its one name."""
+        if name != "busybox":
+            raise NotFound(f"No such image: {name}")
+        return self.image
+
+    def lineage(self, image_id: str) -> Sequence[Image]:
+        """It has no parents."""
+        return (self.image,)
+
+
+@attrs.define
+class FakeRecords:
+    """Records in a dictionary; ``durable`` counts the durable writes."""
+
+    saved: dict[str, Container] = attrs.field(factory=dict)
+    durable: int = 0
+
+    async def save_container(self, container: Container, *, durable: bool = False) -> None:
+        """Write."""
+        await trio.lowlevel.checkpoint()
+        self.durable += durable
+        self.saved[container.id] = container
+
+    async def delete_container(self, container_id: str) -> None:
+        """Forget."""
+        await trio.lowlevel.checkpoint()
+        self.saved.pop(container_id, None)
+
+    def containers(self) -> Iterator[Container]:
+        """All."""
+        return iter(list(self.saved.values()))
