@@ -1,0 +1,221 @@
+"""The runtime: launches containers and helpers through the zygote, finds containers again, cleans up after them."""
+
+import contextlib
+import functools
+import json
+import logging
+import os
+import select
+import shutil
+import signal
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from trioker.launcher.spec import PackSpec, UnpackSpec
+from trioker.launcher.wire import Output
+from trioker.linux import cgroups
+from trioker.linux.mounts import Mount
+from trioker.linux.pidfd import process_start_time
+from trioker.model.errors import InvalidParameter, LaunchFailed, TriokerError
+from trioker.model.layer import Unpacked
+from trioker.model.run import Exit, Run
+from trioker.runtime.channel import Channel, Event
+from trioker.runtime.process import MonitoredProcess, exit_from
+from trioker.runtime.spec import Place, launch_spec
+from trioker.runtime.zygote import Zygote
+
+log = logging.getLogger("trioker.runtime")
+
+LAUNCH_WITHIN = 60.0  # seconds; a start takes milliseconds, a minute means a stuck filesystem
+HELPER_ENDS_WITHIN = (
+    600.0  # seconds from the last byte of a layer to the helper's word: it may be syncing to a slow disk
+)
+_ZYGOTE_BACK_WITHIN = 5.0  # seconds
+_KILLED_WITHIN = 10.0  # seconds for a killed process to be gone; longer means it hangs in the kernel
+MONITOR_KILLED = "the container's monitor was killed, and the container with it"
+KILLED = 128 + signal.SIGKILL
+_LIMIT_BYTES = 2**40  # of one unpacked layer: a bomb ends here, no honest layer comes near
+_LIMIT_ENTRIES = 10_000_000
+_PIPE = 2**20
+
+
+class Runtime:
+    """Implements ``engine.ports.Runtime`` and ``images.ports.Unpacker``."""
+
+    def __init__(self, zygote: Zygote, place: Place) -> None:
+        self._zygote = zygote
+        self._place = place
+
+    def _run_dir(self, container_id: str) -> str:
+        return f"{self._place.run_root}/{container_id}"
+
+    async def launch(self, run: Run, mounts: Sequence[Mount]) -> MonitoredProcess:
+        """Start; returns when the command has been executed. Raises LaunchFailed."""
+        os.mkdir(self._run_dir(run.id), 0o700)
+        spec = launch_spec(run, mounts, self._place)
+        with trio.move_on_after(LAUNCH_WITHIN):
+            generation = await self._zygote.wait_up()
+            event, channel = await self._launch_once(spec)
+            if event is None and await self._order_was_lost(generation, run.id):
+                event, channel = await self._launch_once(spec)
+            match event:
+                case Event({"event": "started"}, _):
+                    return self._process(channel, event, run.id)
+                case Event({"event": "failed"} as fields, _):
+                    channel.close()
+                    await self.forget(run.id)
+                    raise LaunchFailed(fields["stage"], fields["message"], int(fields["exit_code"]))
+            channel.close()
+            await self.forget(run.id)
+            raise LaunchFailed("launcher", "the container's monitor died while starting it")
+        await self.forget(run.id)
+        raise LaunchFailed("launcher", f"the container did not start within {LAUNCH_WITHIN:.0f} seconds")
+
+    async def _launch_once(self, spec: Mapping[str, Any]) -> tuple[Event | None, Channel]:
+        channel, theirs = Channel.pair()
+        try:
+            with theirs:
+                await self._zygote.order("launch", spec, {"report": theirs.fileno()})
+            while isinstance(event := await channel.receive(), Output):
+                pass  # the message of a failure, on its way to whoever is attached
+            return event, channel
+        except OSError:
+            return None, channel
+        except BaseException:
+            channel.close()
+            raise
+
+    async def _order_was_lost(self, generation: int, container_id: str) -> bool:
+        """Whether an unanswered order died with its zygote, before there was a monitor: then it may be given again."""
+        with trio.move_on_after(_ZYGOTE_BACK_WITHIN):
+            while await self._zygote.wait_up() == generation:
+                await trio.sleep(0.05)
+        return self._zygote.generation != generation and not os.listdir(self._run_dir(container_id))
+
+    def _process(self, channel: Channel, started: Event, container_id: str) -> MonitoredProcess:
+        return MonitoredProcess(channel, started, functools.partial(self._lost, container_id))
+
+    async def _lost(self, container_id: str, process: MonitoredProcess) -> Exit:
+        """The end of a run whose monitor hung up without word: its record; or what is left is ended here."""
+        ended = self._exit_record(container_id)
+        if ended is not None:
+            return ended
+        process.signal(signal.SIGKILL)
+        with trio.move_on_after(_KILLED_WITHIN):
+            await process.wait_dead()
+        return Exit(KILLED, time.time_ns(), error=MONITOR_KILLED)
+
+    async def reconnect(self, container_id: str) -> MonitoredProcess | Exit | None:
+        """A container of an earlier daemon: alive, ended with a record, or None where nothing is known (all is cleaned up)."""
+        run_dir = self._run_dir(container_id)
+        if not os.path.isdir(run_dir):
+            return None
+        with trio.move_on_after(LAUNCH_WITHIN), contextlib.suppress(OSError):
+            channel = await Channel.connect(run_dir, "monitor.sock")
+            event = await channel.receive()
+            if isinstance(event, Event) and event.fields["event"] == "started":
+                return self._process(channel, event, container_id)
+            channel.close()
+        ended = self._exit_record(container_id)
+        if ended is None and _read_json(f"{run_dir}/running.json") is not None:
+            # It ran, and there is neither a monitor nor a record of the end: ``forget`` ends what is left of it.
+            ended = Exit(KILLED, time.time_ns(), error=MONITOR_KILLED)
+        return ended
+
+    def _exit_record(self, container_id: str) -> Exit | None:
+        record = _read_json(f"{self._run_dir(container_id)}/exit.json")
+        return exit_from(record) if record else None
+
+    async def forget(self, container_id: str) -> None:
+        """Remove what a finished or failed run left: processes, run directory, control groups. Idempotent."""
+        run_dir = self._run_dir(container_id)
+        running = _read_json(f"{run_dir}/running.json")
+        if running is not None and not os.path.exists(f"{run_dir}/exit.json"):
+            await trio.to_thread.run_sync(_end_run, running)
+        shutil.rmtree(run_dir, ignore_errors=True)
+
+    async def pack(self, mounts: Sequence[Mount], send: Callable[[bytes], Awaitable[None]]) -> None:
+        """Send the tree that ``mounts`` show as an uncompressed tar, made by a confined helper."""
+        spec = PackSpec(list(mounts), self._place.mount_point)._asdict()
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        async with trio.lowlevel.FdStream(reader) as data:
+            async with self._helper("pack", spec, writer) as channel:
+                async for piece in data:
+                    await send(bytes(piece))
+                await _helper_result(channel)
+
+    async def unpack(self, path: Path, whiteouts: str, chunks: AsyncIterable[bytes]) -> Unpacked:
+        """Unpack a layer's tar as it arrives (``images.ports.Unpacker``)."""
+        spec = UnpackSpec(str(path), whiteouts, _LIMIT_BYTES, _LIMIT_ENTRIES)._asdict()
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        async with trio.lowlevel.FdStream(writer) as data:
+            async with self._helper("unpack", spec, reader) as channel:
+                async for chunk in chunks:
+                    if not await _send_all(data, chunk):
+                        break  # the helper stopped reading: its report says why
+                await data.aclose()
+                fields = await _helper_result(channel)
+                return Unpacked(int(fields["size"]), int(fields["entries"]))
+
+    @contextlib.asynccontextmanager
+    async def _helper(self, kind: str, spec: Mapping[str, Any], data: int) -> AsyncIterator[Channel]:
+        """A helper with ``data`` as its end of the pipe (owned here from now on). It dies when its channel closes."""
+        channel, theirs = Channel.pair()
+        try:
+            try:
+                with theirs:
+                    await self._zygote.order(kind, spec, {"report": theirs.fileno(), "data": data})
+            finally:
+                os.close(data)
+            yield channel
+        finally:
+            channel.close()
+
+
+async def _send_all(stream: trio.abc.SendStream, data: bytes) -> bool:
+    """Whether anybody still reads."""
+    try:
+        await stream.send_all(data)
+    except trio.BrokenResourceError:
+        return False
+    return True
+
+
+async def _helper_result(channel: Channel) -> dict[str, Any]:
+    with trio.move_on_after(HELPER_ENDS_WITHIN):
+        match await channel.receive():
+            case Event({"event": "done"} as fields, _):
+                return fields
+            case Event({"event": "failed"} as fields, _):
+                raise InvalidParameter(str(fields["message"]))
+        raise TriokerError("the helper died before it was done")
+    raise TriokerError(f"the helper said nothing for {HELPER_ENDS_WITHIN:.0f} seconds")
+
+
+def _read_json(path: str) -> dict[str, Any] | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return dict(json.load(file))
+    except FileNotFoundError:
+        return None
+
+
+def _end_run(running: Mapping[str, Any]) -> None:
+    """Kill a run whose monitor is gone, and remove its control groups."""
+    pid = int(running["pid"])
+    with contextlib.suppress(ProcessLookupError):
+        fd = os.pidfd_open(pid)
+        try:
+            # The number may be another process's by now: the start time, read with the descriptor held, tells.
+            if process_start_time(pid) == int(running["pid_start"]):
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+                select.select([fd], [], [], _KILLED_WITHIN)
+        finally:
+            os.close(fd)
+    group = cgroups.from_paths(running["cgroups"])
+    group.kill()
+    group.remove()

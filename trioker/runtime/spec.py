@@ -1,0 +1,86 @@
+"""From the engine's Run to the launcher's LaunchSpec: what every container gets, beyond what its user asked for."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from trioker.launcher.spec import Bind, LaunchSpec
+from trioker.linux.capabilities import DEFAULT as DEFAULT_CAPABILITIES
+from trioker.linux.mounts import Mount
+from trioker.model.run import Run
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEFAULT_PIDS_LIMIT = 4096  # a fork bomb ends here; far above what services of one container run
+
+# What the kernel shows of the host in /proc and /sys; the list docker and podman mask, for the same reasons.
+MASKED_PATHS = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
+READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+
+@attrs.frozen
+class Place:
+    """Where the runtime keeps what a run needs on the host."""
+
+    run_root: str
+    """Holds one directory per live container."""
+    mount_point: str
+    cgroup_parent: str
+    rlimits: dict[str, list[int]]
+    """What containers get, by the names of resource.RLIMIT_* in lower case."""
+
+
+def environment(tty: bool, wanted: tuple[str, ...]) -> list[str]:
+    """The container's whole environment, as behaviour.md section 7: a few defaults, then the user's; a later name wins."""
+    values = {"TERM": "xterm"} if tty else {}
+    values |= {"HOME": "/", "PATH": PATH}
+    for entry in wanted:
+        name, _, value = entry.partition("=")
+        values[name] = value
+    return [f"{name}={value}" for name, value in values.items()]
+
+
+def launch_spec(run: Run, mounts: Sequence[Mount], place: Place) -> dict[str, Any]:
+    """The complete order for one run, ready for JSON."""
+    config = run.config
+    return LaunchSpec(
+        id=run.id,
+        run_dir=f"{place.run_root}/{run.id}",
+        hostname=config.hostname,
+        argv=list(config.command),
+        env=environment(config.tty, config.env),
+        cwd="/",
+        user=config.user,
+        tty=config.tty,
+        open_stdin=config.open_stdin,
+        mounts=list(mounts),
+        mount_point=place.mount_point,
+        binds=[Bind(each.source, each.path, each.readonly) for each in run.binds],
+        log_dir=run.log_directory,
+        log_size=run.log_policy.size,
+        log_files=run.log_policy.files,
+        attached=run.attached,
+        capabilities=sorted(DEFAULT_CAPABILITIES),
+        seccomp=True,
+        masked_paths=list(MASKED_PATHS),
+        readonly_paths=list(READONLY_PATHS),
+        rlimits=place.rlimits,
+        cgroup_parent=place.cgroup_parent,
+        memory=config.memory,
+        memory_swap=config.memory_swap,
+        cpu_shares=config.cpu_shares,
+        pids_limit=DEFAULT_PIDS_LIMIT,
+    )._asdict()
