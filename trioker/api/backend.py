@@ -11,7 +11,7 @@ from typing import Protocol
 import attrs
 import trio
 
-from trioker.model.attach import AttachRequest
+from trioker.model.attach import AttachRequest, LogText
 from trioker.model.container import ChangeKind, Config, Container, Created
 from trioker.model.image import Image, Removal, Tag
 
@@ -59,14 +59,6 @@ class Attachment(Protocol):
 
     async def run(self, stream: trio.abc.HalfCloseableStream) -> None:
         """Carry bytes both ways until the session's end (behaviour.md section 4); the caller closes ``stream``."""
-
-
-@attrs.frozen
-class LogText:
-    """Logged output of known length, to be sent in one go."""
-
-    length: int
-    write: Callable[[Send], Awaitable[None]]
 
 
 class Containers(Protocol):
@@ -118,16 +110,8 @@ class Containers(Protocol):
         """The log so far: whole stdout, then whole stderr, as asked."""
 
 
-@attrs.frozen
-class Progress:
-    """How far a transfer is; ``total`` 0 when unknown."""
-
-    action: str
-    current: int
-    total: int
-
-
-Report = Callable[[Progress], Awaitable[None]]
+Report = Callable[[int, int], Awaitable[None]]
+"""Told how far a transfer is: (bytes so far, bytes in all or 0 when unknown). The words shown with it are the dialect's."""
 
 
 class Images(Protocol):
