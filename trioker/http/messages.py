@@ -12,14 +12,32 @@ Headers = Sequence[tuple[bytes, bytes]]
 Send = Callable[[bytes], Awaitable[None]]
 
 
+class BadBody(Exception):
+    """A body that cannot be had whole. A handler may let it pass: the server answers ``status`` and the text."""
+
+    status = 400
+
+
+class BodyTooLarge(BadBody):
+    """More bytes than the caller of ``Body.read`` would take."""
+
+    status = 413
+
+
+class BodyTooSlow(BadBody):
+    """No byte for too long, or the whole not in time."""
+
+    status = 408
+
+
 class Body(Protocol):
     """A request's body, read at most once. Reading it sends the 100-continue a client waits for."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """The pieces as they arrive; nothing is kept."""
+        """The pieces as they arrive, at most 64 KiB each; nothing is kept. Raises BadBody when the rest cannot be had."""
 
     async def read(self, limit: int) -> bytes:
-        """The whole body. Raises BodyTooLarge past ``limit`` bytes."""
+        """The whole body. Raises BodyTooLarge past ``limit`` bytes, BadBody when it cannot be had."""
 
 
 @attrs.frozen
