@@ -1,0 +1,41 @@
+"""An engine under measurement."""
+
+import sys
+from collections.abc import Sequence
+from typing import Self
+
+from benchmarks import image
+from benchmarks.client import Client
+from benchmarks.measures import IMAGE, MEASURES, Samples, Settings
+from benchmarks.results import Result
+
+
+class Subject:
+    """An engine that holds the benchmark's image, and the samples taken of it so far."""
+
+    def __init__(self, label: str, host: str, pid: int) -> None:
+        """Import the image. ``pid`` is the daemon's."""
+        with Client(host) as client:
+            client.import_image(IMAGE, image.base_tar())
+            self._version = str(client.call("GET", "/version").get("Version", ""))
+            self._settings = Settings(host, pid, client.multiplexes())
+        self._label = label
+        self._samples: Samples = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with Client(self._settings.host) as client:
+            client.call("DELETE", f"/images/{IMAGE}")
+
+    def measure(self, names: Sequence[str]) -> None:
+        """Run each measure once."""
+        for name in names:
+            print(f"{self._label}: {name}", file=sys.stderr)
+            for key, values in MEASURES[name](self._settings).items():
+                self._samples.setdefault(key, []).extend(values)
+
+    def result(self) -> Result:
+        """All so far."""
+        return Result(self._label, self._version, self._samples)

@@ -1,0 +1,115 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from trioker.cli.daemon import parse_daemon
+from trioker.model.options import DaemonOptions, TlsFiles
+from trioker.model.run import LogPolicy
+
+DEFAULT = ("tcp://127.0.0.1:4243", "unix:///run/trioker.sock")
+TLS = ["--tlsverify", "--tlscacert", "/ca", "--tlscert", "/cert", "--tlskey", "/key"]
+
+
+@pytest.fixture(autouse=True)
+def no_systemd(monkeypatch):
+    monkeypatch.delenv("LISTEN_PID", raising=False)
+
+
+def refusal(capsys, *arguments):
+    with pytest.raises(SystemExit) as caught:
+        parse_daemon(arguments)
+    assert caught.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_without_options_everything_is_the_default():
+    assert parse_daemon([]) == DaemonOptions(DEFAULT)
+
+
+def test_every_option_is_understood():
+    text = (
+        "-d -H unix:///a -H tcp://[::1]:1 -g /root -s vfs --storage-opt a=1 --storage-opt b=2 --driver-dir /d1 --driver-dir /d2 --api-enable-cors "
+        "-p /pid --exec-root /exec -D --log-format json --log-opt max-size=1k --log-opt max-file=2 --host-name One --host-name two"
+    )
+    assert parse_daemon(text.split()) == DaemonOptions(
+        listeners=("unix:///a", "tcp://[::1]:1"),
+        root=Path("/root"),
+        exec_root=Path("/exec"),
+        storage_driver="vfs",
+        storage_options=(("a", "1"), ("b", "2")),
+        driver_dirs=(Path("/d1"), Path("/d2")),
+        host_names=("one", "two"),
+        cors=True,
+        pid_file=Path("/pid"),
+        debug=True,
+        log_json=True,
+        container_logs=LogPolicy(1024, 2),
+    )
+
+
+def test_the_long_names_docker_users_know_are_understood():
+    text = "--host unix:///a --data-root /r --storage-driver vfs --pidfile /p --debug"
+    assert parse_daemon(text.split()) == parse_daemon(
+        ["-H", "unix:///a", "--graph", "/r", "-s", "vfs", "-p", "/p", "-D"]
+    )
+
+
+def test_a_relative_path_is_taken_from_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parse_daemon(["-g", "x"]).root == tmp_path / "x"
+
+
+def test_sockets_that_systemd_passed_are_the_default_when_there_are_any(monkeypatch):
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    assert parse_daemon([]).listeners == ("fd://",)
+    assert parse_daemon(["-H", "unix:///a"]).listeners == ("unix:///a",)
+
+
+def test_sockets_that_systemd_passed_to_another_process_are_not_ours(monkeypatch):
+    monkeypatch.setenv("LISTEN_PID", "1")
+    assert parse_daemon([]).listeners == DEFAULT
+
+
+def test_tls_takes_three_files():
+    options = parse_daemon(["-H", "tcp://0.0.0.0:1", *TLS])
+    assert options.tls == TlsFiles(Path("/ca"), Path("/cert"), Path("/key"))
+
+
+def test_plain_tcp_beyond_loopback_needs_an_explicit_word(capsys):
+    assert "tcp://0.0.0.0:1 can be reached from other machines" in refusal(capsys, "-H", "tcp://0.0.0.0:1")
+    assert parse_daemon(["-H", "tcp://0.0.0.0:1", "--tls=false"]).exposed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--tlsverify", "--tlscert", "/c"], "--tlsverify needs --tlscacert and --tlskey too"),
+        (["--tls"], "TLS without --tlsverify would let every client in"),
+        (["--tlscert", "/c"], "TLS without --tlsverify"),
+        ([*TLS, "--tls=false"], "contradict each other"),
+        (["--log-opt", "max-age=1"], "'max-age' is not known (known: max-size, max-file)"),
+        (["--log-opt", "max-size=x"], "max-size: 'x' is not a size"),
+        (["--log-opt", "max-file=0"], "max-file: '0' is not a whole number from 1 up"),
+        (["--storage-opt", "x"], "'x' is not of the form key=value"),
+        (["-H", "nowhere"], "bad address 'nowhere'"),
+        (["-g", ""], "the path is empty"),
+        (["--no-such"], "unrecognized arguments: --no-such"),
+        (["image"], "unrecognized arguments: image"),
+        (["--log-format", "xml"], "'xml'"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_reason(capsys, arguments, why):
+    error = refusal(capsys, *arguments)
+    assert why in error
+    assert "--help" in error
+
+
+def test_options_without_a_command_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        parse_daemon(["-D"], flagged=True)
+    assert "add -d to run the daemon" in capsys.readouterr().err
+
+
+def test_a_storage_option_given_twice_has_its_last_value():
+    assert parse_daemon(["--storage-opt", "a=1", "--storage-opt", "a=2"]).storage_options == (("a", "2"),)

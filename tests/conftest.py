@@ -1,0 +1,26 @@
+"""What all tests share: quick ones go first, those that need root are skipped without it, and the file is built once."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    needs_root = [item for item in items if item.get_closest_marker("root")]
+    if os.geteuid():
+        for item in needs_root:
+            item.add_marker(pytest.mark.skip(reason="needs root"))
+    items.sort(key=lambda item: bool(item.get_closest_marker("root")))
+
+
+@pytest.fixture(scope="session")
+def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``trioker.pyz``, built of this tree."""
+    output = tmp_path_factory.mktemp("dist") / "trioker.pyz"
+    subprocess.run([sys.executable, PROJECT / "zipapp" / "build.py", output], check=True, stdout=subprocess.DEVNULL)
+    return output

@@ -1,0 +1,115 @@
+"""Picks the command, and imports nothing heavy before it knows which. This file must parse on Python 3.6: old ones are told here."""
+
+# ruff: noqa: PLC0415 - each command imports only what it needs: `version` must not pay for the daemon, nor the launcher carry it.
+
+import os
+import sys
+
+OLDEST = (3, 11)
+
+HELP = """\
+Usage: {0} COMMAND [OPTION]...
+
+A container engine in one file, serving the Docker Remote API v1.2.
+
+Commands:
+  -d, daemon   run the daemon ('{0} -d --help' lists its options)
+  drivers      list the storage drivers and say which work here
+  check-host   say what this host offers and whether the daemon can run on it
+  version      show versions
+"""
+
+
+def main() -> int:
+    """Run the command that sys.argv names; returns the exit status."""
+    if sys.version_info < OLDEST:
+        sys.stderr.write("trioker needs Python 3.11 or newer; {} is {}.{}\n".format(sys.executable, *sys.version_info))
+        return 1
+    command = sys.argv[1] if sys.argv[1:] else "help"
+    if command in COMMANDS:
+        return COMMANDS[command](sys.argv[2:])
+    if command.startswith("-"):
+        return _daemon(sys.argv[1:], flagged=True)
+    from trioker.cli.program import program
+
+    sys.stderr.write(f"{program()}: {command!r} is not a command\nSee '{program()} --help'.\n")
+    return 2
+
+
+def _use_checkout_drivers() -> None:
+    """Make the drivers importable when we run from a checkout, where they are a source root of their own."""
+    drivers = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "drivers")
+    if os.path.isfile(os.path.join(drivers, "trioker_overlay", "__init__.py")):
+        sys.path.append(drivers)
+
+
+def _daemon(arguments: "list[str]", *, flagged: bool = False) -> int:
+    from trioker.cli.daemon import parse_daemon
+
+    options = parse_daemon(arguments, flagged=flagged)
+    from trioker.daemon import main as serve
+
+    _use_checkout_drivers()
+    return serve(options)
+
+
+def _launcher(arguments: "list[str]") -> int:
+    from trioker.launcher.zygote import main as fork_on_request
+
+    return fork_on_request(arguments)
+
+
+def _drivers(arguments: "list[str]") -> int:
+    from trioker.cli.drivers import show
+    from trioker.cli.places import parse_places
+
+    _use_checkout_drivers()
+    return show(parse_places("drivers", "List the storage drivers and say which work on this host.", arguments))
+
+
+def _check_host(arguments: "list[str]") -> int:
+    from trioker.cli.places import parse_places
+
+    root, driver_dirs = parse_places(
+        "check-host", "Say what this host offers, and whether the daemon can run on it.", arguments
+    )
+    from trioker.check_host import show
+
+    _use_checkout_drivers()
+    return show(root, driver_dirs)
+
+
+def _version(arguments: "list[str]") -> int:
+    from trioker.cli.program import program
+    from trioker.cli.version import report
+
+    if arguments:
+        sys.stderr.write(f"{program()}: version takes no arguments\n")
+        return 2
+    sys.stdout.write(report())
+    return 0
+
+
+def _help(_: "list[str]") -> int:
+    from trioker.cli.program import program
+
+    sys.stdout.write(HELP.format(program()))
+    return 0
+
+
+COMMANDS = {
+    "daemon": _daemon,
+    "launcher": _launcher,
+    "drivers": _drivers,
+    "check-host": _check_host,
+    "version": _version,
+    "--version": _version,
+    "-v": _version,
+    "help": _help,
+    "--help": _help,
+    "-h": _help,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

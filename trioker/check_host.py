@@ -1,0 +1,218 @@
+"""``trioker.pyz check-host``: what this host offers, line by line, and what each thing means for running containers here.
+
+Things are tried where trying is harmless (a namespace in a child process, a netlink question), not guessed from version numbers.
+"""
+
+import ctypes
+import os
+import platform
+import re
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from trioker.linux import capabilities, cgroups, syscalls
+from trioker.storage.discovery import list_drivers
+
+OK = "ok"
+WARN = "warn"
+MISSING = "missing"
+
+OLDEST_KERNEL = (5, 12)
+"""mount_setattr(2) came with it; openat2, clone3 into a cgroup and close_range are older."""
+
+_NAMESPACES = {
+    "mount": (syscalls.CLONE_NEWNS, "containers cannot have their own root"),
+    "pid": (syscalls.CLONE_NEWPID, "containers would see and signal the host's processes"),
+    "uts": (syscalls.CLONE_NEWUTS, "containers cannot have a host name"),
+    "ipc": (syscalls.CLONE_NEWIPC, "containers would share the host's shared memory"),
+    "net": (syscalls.CLONE_NEWNET, "containers would share the host's network"),
+    "cgroup": (syscalls.CLONE_NEWCGROUP, "containers would see the host's control groups"),
+}
+_NEWUSER = 0x10000000  # linux/sched.h
+
+_NFNETLINK_GET_TABLE = 10 << 8 | 1  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETTABLE (linux/netfilter/nf_tables.h)
+_NETLINK_NETFILTER = 12
+_DUMP_REQUEST = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
+_NLMSG_ERROR = 2
+
+_SECCOMP_GET_ACTION_AVAIL = 2  # linux/seccomp.h
+_SECCOMP_RET_ERRNO = 0x00050000
+_SECCOMP_CALL = {"x86_64": 317, "aarch64": 277}
+
+
+class Finding(NamedTuple):
+    """One line."""
+
+    mark: str
+    subject: str
+    meaning: str
+    needed: bool = False
+    """Whether the daemon cannot run while this is missing."""
+
+
+def show(root: Path, driver_dirs: Sequence[Path]) -> int:
+    """Print all findings; the exit status is 1 when something needed is missing."""
+    findings = list(look(root, driver_dirs))
+    width = max(len(each.subject) for each in findings)
+    for each in findings:
+        sys.stdout.write(f"{each.mark:8} {each.subject.ljust(width)}  {each.meaning}\n")
+    lacking = [each.subject for each in findings if each.mark == MISSING and each.needed]
+    verdict = f"trioker cannot run here: {', '.join(lacking)}" if lacking else "trioker can run here"
+    sys.stdout.write(f"\n{verdict}\n")
+    return 1 if lacking else 0
+
+
+def look(root: Path, driver_dirs: Sequence[Path]) -> Iterator[Finding]:
+    """All findings."""
+    yield kernel(os.uname().release)
+    yield machine(platform.machine())
+    yield python(sys.version_info[:2])
+    yield from privileges(os.geteuid(), capabilities.current())
+    yield from control_groups(cgroups.detect())
+    yield from namespaces()
+    yield filters()
+    yield nftables()
+    yield from drivers(root, driver_dirs)
+
+
+def kernel(release: str) -> Finding:
+    """The kernel's version."""
+    found = re.match(r"(\d+)\.(\d+)", release)
+    if found and tuple(map(int, found.groups())) >= OLDEST_KERNEL:
+        return Finding(OK, "kernel", release)
+    return Finding(MISSING, "kernel", f"{release} is older than {OLDEST_KERNEL[0]}.{OLDEST_KERNEL[1]}", needed=True)
+
+
+def machine(name: str) -> Finding:
+    """The processor: syscall numbers and the seccomp table are kept for two."""
+    if name in _SECCOMP_CALL:
+        return Finding(OK, "architecture", name)
+    return Finding(MISSING, "architecture", f"{name} is not one of {', '.join(_SECCOMP_CALL)}", needed=True)
+
+
+def python(version: tuple[int, ...]) -> Finding:
+    """The interpreter; one too old does not get here."""
+    text = ".".join(map(str, version))
+    if version < (3, 15):
+        return Finding(OK, "python", f"{text} ({sys.executable})")
+    return Finding(WARN, "python", f"{text} is newer than any that trioker was tested with")
+
+
+def privileges(uid: int, held: frozenset[str]) -> Iterator[Finding]:
+    """User and capabilities."""
+    if uid:
+        yield Finding(MISSING, "root", f"user id is {uid}: the daemon needs root", needed=True)
+    else:
+        yield Finding(OK, "root", "user id is 0")
+    vital = sorted(
+        {"SYS_ADMIN", "SYS_CHROOT", "SETUID", "SETGID", "SETPCAP", "CHOWN", "DAC_OVERRIDE", "FOWNER", "MKNOD"} - held
+    )
+    lacking = sorted(capabilities.NUMBERS.keys() - held)
+    if vital:
+        yield Finding(MISSING, "capabilities", f"the daemon needs {', '.join(vital)}", needed=True)
+    elif lacking:
+        yield Finding(
+            WARN, "capabilities", f"containers cannot be given {', '.join(lacking)}: the daemon lacks them itself"
+        )
+    else:
+        yield Finding(OK, "capabilities", "all")
+
+
+def control_groups(found: cgroups.Hierarchies) -> Iterator[Finding]:
+    """The version and each controller."""
+    if found.version == "none":
+        yield Finding(MISSING, "cgroups", "no writable cgroup mount", needed=True)
+        return
+    yield Finding(OK, "cgroups", f"version {found.version}")
+    controllers = (
+        ("memory", found.memory_limit, "Memory is ignored, with a warning"),
+        ("swap", found.swap_limit, "MemorySwap is ignored, with a warning (kernel without swap accounting)"),
+        ("cpu", found.cpu_shares, "CpuShares is ignored, with a warning"),
+        ("pids", found.pids_limit, "a fork bomb in a container is not stopped"),
+        ("devices", bool(found.place("devices", "")), "device nodes are not restricted"),
+    )
+    for name, works, lack in controllers:
+        yield Finding(OK if works else WARN, f"cgroup {name}", "can be limited" if works else lack)
+
+
+def namespaces() -> Iterator[Finding]:
+    """Each kind, tried."""
+    for name, (flag, lack) in _NAMESPACES.items():
+        refusal = _refusal(partial(syscalls.unshare, flag))
+        yield Finding(
+            MISSING if refusal else OK, f"{name} namespace", f"{refusal}: {lack}" if refusal else "works", needed=True
+        )
+    refusal = _refusal(partial(syscalls.unshare, _NEWUSER))
+    yield Finding(
+        WARN if refusal else OK, "user namespace", f"{refusal}; not used yet" if refusal else "works; not used yet"
+    )
+
+
+def _refusal(attempt: Callable[[], None]) -> str:
+    """Why ``attempt`` fails in a child process of its own; empty if it does not."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            attempt()
+        except OSError as error:
+            os.write(writer, str(error.strerror).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as answer:
+        text = answer.read().decode()
+    os.waitpid(child, 0)
+    return text
+
+
+def filters() -> Finding:
+    """Whether seccomp filters can be installed and refuse with an errno."""
+    number = _SECCOMP_CALL.get(platform.machine(), -1)
+    action = ctypes.c_uint32(_SECCOMP_RET_ERRNO)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if (
+        libc.syscall(
+            ctypes.c_long(number), ctypes.c_uint(_SECCOMP_GET_ACTION_AVAIL), ctypes.c_uint(0), ctypes.byref(action)
+        )
+        == 0
+    ):
+        return Finding(OK, "seccomp", "system calls are filtered")
+    return Finding(
+        MISSING, "seccomp", f"{os.strerror(ctypes.get_errno())}: containers could not be confined", needed=True
+    )
+
+
+def nftables() -> Finding:
+    """Whether the kernel answers a netlink question for its nftables."""
+    try:
+        refusal = _ask_nftables()
+    except OSError as error:
+        refusal = str(error.strerror)
+    if refusal:
+        return Finding(WARN, "nftables", f"{refusal}: containers will have no bridge network and no published ports")
+    return Finding(OK, "nftables", "containers can have a bridge network and published ports")
+
+
+def _ask_nftables() -> str:
+    """Dump the tables; the kernel loads its module for it. Empty when it answers, else why not."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as sock:
+        sock.settimeout(5)
+        family = struct.pack("=BBH", socket.AF_UNSPEC, 0, 0)  # struct nfgenmsg
+        sock.send(struct.pack("=IHHII", 16 + len(family), _NFNETLINK_GET_TABLE, _DUMP_REQUEST, 1, 0) + family)
+        answer = sock.recv(65536)
+    _, kind, _, _, _, code = struct.unpack_from("=IHHIIi", answer)
+    return os.strerror(-code) if kind == _NLMSG_ERROR and code else ""
+
+
+def drivers(root: Path, driver_dirs: Sequence[Path]) -> Iterator[Finding]:
+    """Each storage driver, tried; one that works is needed."""
+    rows = list_drivers(root, driver_dirs)
+    for row in rows:
+        yield Finding(OK if row.works else WARN, f"storage {row.name}", "works" if row.works else row.why)
+    if not any(row.works for row in rows):
+        yield Finding(MISSING, "storage", f"no driver works in {root}", needed=True)
