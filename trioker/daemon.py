@@ -51,6 +51,13 @@ from trioker.storage.store import LayerStore
 log = logging.getLogger("trioker")
 
 CGROUP_PARENT = "trioker"
+PACKAGE = Path(__file__).parent
+VERSION = Version(
+    version=__version__,
+    commit=COMMIT,
+    runtime=f"python{platform.python_version()}",
+    executable=str(PACKAGE.parent if PACKAGE.parent.is_file() else PACKAGE),  # the .pyz, or the package of a checkout
+)
 
 
 def main(options: DaemonOptions) -> int:
@@ -192,7 +199,7 @@ class System:
 
     def version(self) -> Version:
         """Names and versions."""
-        return Version(__version__, COMMIT, f"python{platform.python_version()}", executable())
+        return VERSION
 
     def info(self) -> Info:
         """Counts and abilities."""
@@ -205,9 +212,3 @@ class System:
             memory_limit=self.abilities.memory_limit,
             swap_limit=self.abilities.swap_limit,
         )
-
-
-def executable() -> str:
-    """The file we run from: the .pyz, or the package of a checkout."""
-    package = Path(__file__).parent
-    return str(package.parent if package.parent.is_file() else package)

@@ -94,11 +94,11 @@ def _authority(parts: SplitResult) -> str:
 
 
 def _redirect(parts: SplitResult, location: bytes) -> str:
-    target = urljoin(parts.geturl(), location.decode("latin-1"))
     try:
+        target = urljoin(parts.geturl(), location.decode("latin-1"))
         redirected = parse_url(target)
-    except BadUrl as error:
-        raise FetchError(f"{shown(parts)}: redirected to a {error}") from None
+    except (ValueError, BadUrl) as error:
+        raise FetchError(f"{shown(parts)}: redirected to nowhere: {error}") from None
     if parts.scheme == "https" and redirected.scheme == "http":
         raise FetchError(
             f"{shown(parts)}: redirected from https to {shown(redirected)}, which anybody on the way can change"
@@ -118,8 +118,7 @@ async def _exchange(
         head = await _next_event(parts, stream, parser)
         while isinstance(head, h11.InformationalResponse):
             head = await _next_event(parts, stream, parser)
-        if not isinstance(head, h11.Response):
-            raise FetchError(f"{shown(parts)}: the server closed the connection without an answer")
+        assert isinstance(head, h11.Response)  # noqa: S101 - nothing else may come first, or h11 raised
         yield stream, parser, head
     finally:
         await trio.aclose_forcefully(stream)
@@ -166,7 +165,10 @@ def _request(parts: SplitResult, parser: h11.Connection) -> bytes:
 async def _next_event(parts: SplitResult, stream: trio.abc.Stream, parser: h11.Connection) -> object:
     with _explained(parts, READ_TIME):
         while (event := parser.next_event()) is h11.NEED_DATA:
-            parser.receive_data(bytes(await stream.receive_some(PIECE)))
+            received = bytes(await stream.receive_some(PIECE))
+            if not received and parser.their_state is h11.SEND_RESPONSE:
+                raise FetchError(f"{shown(parts)}: the server closed the connection without an answer")
+            parser.receive_data(received)
         return event
 
 

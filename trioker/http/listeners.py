@@ -157,6 +157,11 @@ def take_activated(environ: MutableMapping[str, str], first: int = _FIRST_FD) ->
 def _activated(fd: int) -> trio.SocketListener:
     try:
         os.set_inheritable(fd, False)
-        return trio.SocketListener(trio.socket.from_stdlib_socket(socket.socket(fileno=fd)))
-    except (OSError, ValueError) as error:
-        raise ListenError(f"cannot listen on fd://: descriptor {fd} is no listening socket ({error})") from None
+        taken = socket.socket(fileno=fd)
+    except OSError as error:
+        raise ListenError(f"cannot listen on fd://: descriptor {fd} is no socket ({error.strerror})") from None
+    try:
+        return trio.SocketListener(trio.socket.from_stdlib_socket(taken))
+    except ValueError as error:
+        taken.close()
+        raise ListenError(f"cannot listen on fd://: descriptor {fd} does not listen ({error})") from None

@@ -48,7 +48,7 @@ class Target:
 def _target(query: Parameters) -> Target:
     """Checked here, because a reply in pieces has said 200 before the backend sees the names."""
     target = Target(query.text("repo"), query.text("tag") or DEFAULT_TAG)
-    if ":" in target.repository:
+    if ":" in target.repository.rpartition("/")[2]:  # elsewhere it parts a registry from its port
         raise InvalidParameter(f"repo: Illegal repository name: {target.repository}")
     if set(target.tag) & set("/:"):
         raise InvalidParameter(f"tag: Illegal tag name: {target.tag}")
