@@ -107,22 +107,31 @@ class LogWriter:
             os.unlink(path)
 
 
-class LogSnapshot:
-    """The log as it is up to a position: its files are held open, so that rotation takes nothing away while it is read."""
+def log_end(directory: str) -> int:
+    """The position behind the last byte."""
+    files = log_files(directory)
+    return files[-1][0] + os.stat(files[-1][1]).st_size if files else 0
 
-    def __init__(self, directory: str, stop: int | None = None) -> None:
-        self._files: list[tuple[int, int]] = []  # descriptor, bytes of it that count
+
+class LogSnapshot:
+    """The log between two positions: its files are held open, so that rotation takes nothing away while it is read.
+
+    What was rotated away before is not there: a snapshot may begin later than asked.
+    """
+
+    def __init__(self, directory: str, begin: int = 0, end: int | None = None) -> None:
+        self._files: list[tuple[int, int, int]] = []  # descriptor, from where to where in it
         for start, path in log_files(directory):
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:  # rotated away between the listing and here
                 continue
             size = os.fstat(fd).st_size
-            self._files.append((fd, size if stop is None else max(0, min(size, stop - start))))
+            self._files.append((fd, max(0, begin - start), size if end is None else min(size, end - start)))
 
     def close(self) -> None:
         """Let go of the files."""
-        for fd, _ in self._files:
+        for fd, _, _ in self._files:
             os.close(fd)
         self._files = []
 
@@ -138,8 +147,8 @@ class LogSnapshot:
 
     def _walk(self) -> Iterator[tuple[int, int, bytes, int]]:
         """Stream and length of each record, with a block that holds its data at an offset."""
-        for fd, size in self._files:
-            base, block = 0, b""
+        for fd, first, size in self._files:
+            base, block = first, b""
             offset = 0
             while True:
                 header_ends = offset + HEADER.size
@@ -148,7 +157,7 @@ class LogSnapshot:
                     stream, length, _ = HEADER.unpack_from(block, offset)
                 if header_ends > len(block) or header_ends + length + FOOTER.size > len(block):
                     base, offset = base + offset, 0
-                    block = os.pread(fd, min(max(_BLOCK, length + OVERHEAD), size - base), base)
+                    block = os.pread(fd, max(0, min(max(_BLOCK, length + OVERHEAD), size - base)), base)
                     if len(block) < OVERHEAD:
                         break
                     stream, length, _ = HEADER.unpack_from(block, 0)

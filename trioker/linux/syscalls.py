@@ -13,6 +13,7 @@ from collections.abc import Sequence
 # linux/sched.h
 CLONE_FS = 0x00000200
 CLONE_PIDFD = 0x00001000
+CLONE_PARENT = 0x00008000
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
@@ -118,7 +119,8 @@ def clone3(flags: int, cgroup: int = -1) -> tuple[int, int]:
     if cgroup >= 0:
         flags |= CLONE_INTO_CGROUP
     address = ctypes.addressof(pidfd)
-    arguments = _CLONE_ARGS.pack(flags | CLONE_PIDFD, address, 0, 0, _SIGCHLD, 0, 0, 0, 0, 0, max(cgroup, 0))
+    exit_signal = 0 if flags & CLONE_PARENT else _SIGCHLD  # a sibling's is its parent's: what we were made with
+    arguments = _CLONE_ARGS.pack(flags | CLONE_PIDFD, address, 0, 0, exit_signal, 0, 0, 0, 0, 0, max(cgroup, 0))
     pid = _locked_syscall(ctypes.c_long(_CLONE3), arguments, ctypes.c_long(_CLONE_ARGS.size))
     return _checked(pid, "clone3"), pidfd.value if pid else -1
 

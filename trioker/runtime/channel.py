@@ -78,8 +78,9 @@ class Channel:
             for fd in fds:
                 os.close(fd)
             raise OSError("a packet from the launcher was cut: the open-files limit is reached")
-        message = wire.decode(packet)
-        return message if isinstance(message, Output) else Event(message, wire.pair_fds(message, list(fds)))
+        if packet[0] in b"12":
+            return wire.decode_output(packet)
+        return Event(*wire.Packet(packet, tuple(fds)).decode())
 
     def close(self) -> None:
         """Hang up."""

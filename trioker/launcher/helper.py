@@ -1,0 +1,93 @@
+"""A helper: one job on a tree that strangers filled, done by a confined process of its own that then ends."""
+
+import fcntl
+import gc
+import os
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from trioker.launcher import confine, process, wire
+from trioker.launcher.decompress import open_blocks
+from trioker.launcher.failure import describe
+from trioker.launcher.pack import pack
+from trioker.launcher.spec import PackSpec, UnpackSpec
+from trioker.launcher.tar_header import BadArchive
+from trioker.launcher.unpack import unpack
+from trioker.launcher.whiteouts import OverlayWhiteouts, RemovingWhiteouts
+from trioker.linux import mounts
+from trioker.linux.mounts import Mount
+
+_UNPACK = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP")
+_TRUSTED = ("SYS_ADMIN",)  # what the kernel asks for to set trusted.overlay.opaque
+_PACK = ("DAC_OVERRIDE",)  # not DAC_READ_SEARCH: it opens files of the whole filesystem by handle, whatever the root is
+_PIPE = 2**20  # what an unprivileged user may ask for: a quarter less time than with the 64 KiB a pipe begins with
+
+
+def run_helper(kind: str, spec: Mapping[str, Any], fds: Mapping[str, int]) -> NoReturn:
+    """Do the job (``unpack`` or ``pack``), tell the daemon on ``report``, end the process.
+
+    Nothing is raised: a traceback would be printed with source lines looked up in the stranger's tree.
+    """
+    process.set_name(f"trioker-{kind}")
+    gc.disable()  # a short life, and no cycles
+    try:
+        report = socket.socket(fileno=fds["report"])
+        message = _outcome(_JOBS[kind], spec, fds["data"])
+        with suppress(OSError):  # a daemon that has gone wants no answer
+            wire.send(report, message)
+    finally:
+        os._exit(0)
+
+
+def _outcome(job: Callable[[Mapping[str, Any], int], wire.Message], spec: Mapping[str, Any], data: int) -> wire.Message:
+    try:
+        return {"event": "done", **job(spec, data)}
+    except BadArchive as error:
+        text = str(error)
+    except MemoryError:
+        text = f"this takes more than {confine.MEMORY >> 20} MiB of memory"
+    except OSError as error:
+        text = describe(error)
+    except BaseException as error:  # noqa: BLE001  a bug of ours; see run_helper
+        text = f"{type(error).__name__}: {error}"
+    return {"event": "failed", "message": text[: wire.MAX_TEXT]}
+
+
+def _unpack(spec: Mapping[str, Any], data: int) -> wire.Message:
+    wanted = UnpackSpec(**spec)
+    _widen(data)
+    read = open_blocks(data)  # before the root changes: it may have to load a library
+    confine.isolate()
+    whiteouts: OverlayWhiteouts | RemovingWhiteouts
+    if wanted.whiteouts == "overlay":
+        confine.confine(wanted.path, _UNPACK, reserve=_TRUSTED)
+        whiteouts = OverlayWhiteouts(_set_trusted)
+    else:
+        confine.confine(wanted.path, _UNPACK)
+        whiteouts = RemovingWhiteouts()
+    done = unpack(read, whiteouts, max_bytes=wanted.max_bytes, max_entries=wanted.max_entries)
+    return done._asdict()
+
+
+def _set_trusted(base: bytes, name: str, value: bytes) -> None:
+    with confine.raised(_UNPACK, _TRUSTED):
+        os.setxattr(base, name, value, follow_symlinks=False)
+
+
+def _pack(spec: Mapping[str, Any], data: int) -> wire.Message:
+    wanted = PackSpec(**spec)
+    confine.isolate(own_mounts=True)
+    mounts.make((Mount(*each) for each in wanted.mounts), wanted.mount_point)
+    confine.confine(wanted.mount_point, _PACK)
+    _widen(data)
+    return pack("/", data)._asdict()
+
+
+def _widen(data: int) -> None:
+    with suppress(OSError):  # a socket or a file, or the user's pages for pipes are used up
+        fcntl.fcntl(data, fcntl.F_SETPIPE_SZ, _PIPE)
+
+
+_JOBS = {"unpack": _unpack, "pack": _pack}

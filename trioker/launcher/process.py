@@ -1,0 +1,78 @@
+"""What every process of the launcher does to itself first."""
+
+import _signal
+import os
+import signal
+import sys
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import NoReturn
+
+from trioker.linux import syscalls
+
+_HIGHEST_FD = 2**32 - 1
+
+
+def reset_signals() -> None:
+    """Let every signal do what it does by default, and block none: both are inherited over fork and (ignoring, blocking) over exec."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        with suppress(OSError):  # the C library keeps two real-time signals for itself
+            signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # a peer that is gone and a full file are errors to us, not a death
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def allow_deadlines() -> None:
+    """Let ``signal.alarm`` raise TimeoutError, also in a namespace's first process, which the kernel spares what is not handled."""
+
+    def expired(_number: int, _frame: object) -> None:
+        raise TimeoutError("the command was not running in time")
+
+    signal.signal(signal.SIGALRM, expired)
+
+
+def reap_nobody() -> None:
+    """Have the kernel reap our children, those too that have ended already: nobody asks how."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def reap_own() -> None:
+    """Keep ended children until they are waited for; before the first is made."""
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # the signal module's own is wrapped in enums (see wire.py)
+
+
+def close_all_but(fds: Collection[int]) -> None:
+    """Close every descriptor but 0, 1, 2 and these."""
+    first = 3
+    for fd in sorted(each for each in fds if each > 2):
+        if fd > first:
+            syscalls.close_range(first, fd - 1)
+        first = fd + 1
+    syscalls.close_range(first, _HIGHEST_FD)
+
+
+def set_name(name: str) -> None:
+    """What ps shows (at most 15 bytes). Through the host's /proc."""
+    fd = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+    os.write(fd, name.encode())
+    os.close(fd)
+
+
+def become_undumpable() -> None:
+    """Let nobody of a container's user read or trace us, nor reach our interpreter through /proc/<pid>/exe (CVE-2016-9962, CVE-2019-5736)."""
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+
+
+def end_with(work: Callable[[], NoReturn]) -> NoReturn:
+    """Run ``work`` and end the process, whatever happens: a child must never fall back into the loop of its parent."""
+    try:
+        work()
+    except BaseException:  # noqa: BLE001  there is nobody above us
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]  # not traceback's: that module is large, and would be in every monitor
+        sys.stderr.flush()
+    finally:
+        os._exit(1)

@@ -1,0 +1,245 @@
+"""Write the entries of a hostile archive into the tree that is this process's root.
+
+What keeps an entry inside is the root itself: the helper is chrooted, so an absolute link or a symlinked parent leads nowhere else, and
+paths can be plain. What this file adds are the rules inside the tree: ``..`` is refused, the last component is never followed, a later entry
+replaces an earlier one, and a directory gets its owner, mode and time when nothing will be made in it any more.
+
+The current directory is always the directory of the entry at hand: one system call where it changes, and short names for all others.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import NamedTuple, TypeVar
+
+from trioker.launcher import xattrs
+from trioker.launcher.tar_header import (
+    BLOCK_DEVICE,
+    CHARACTER_DEVICE,
+    DIRECTORY,
+    FIFO,
+    FILE,
+    HARD_LINK,
+    SYMLINK,
+    BadArchive,
+    Entry,
+    shown,
+)
+from trioker.launcher.tar_reader import Read, Stream, TarReader
+from trioker.launcher.whiteouts import META, OPAQUE, PREFIX, Whiteouts, remove
+
+_NODE_TYPES = {CHARACTER_DEVICE: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK, FIFO: stat.S_IFIFO}
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_SPECIAL_BITS = 0o7000
+
+_UNCLEAN = (b"", b".", b"..")  # what stands behind the last slash where it is not the entry's own name
+
+T = TypeVar("T")
+Data = Callable[[int], Iterable[memoryview]]
+
+
+class Unpacked(NamedTuple):
+    """What the archive held: apparent bytes of its regular files, and entries."""
+
+    size: int
+    entries: int
+
+
+def unpack(read: Read, whiteouts: Whiteouts, *, max_bytes: int, max_entries: int, root: bytes = b"/") -> Unpacked:
+    """Unpack the archive ``read`` returns piece by piece into ``root``. Raises BadArchive, naming the entry and what is wrong.
+
+    ``max_bytes`` bounds both the uncompressed archive and the apparent size of the files (holes cost nothing in the archive). A root other
+    than the process's own confines nothing: only for archives one trusts. The umask must be 0; leaves the current directory anywhere.
+    """
+    reader = TarReader(Stream(read, max_bytes))
+    tree = _Tree(root, whiteouts, reader.data)
+    size = entries = 0
+    for entry in reader:
+        size += entry.size
+        entries += 1
+        if size > max_bytes:
+            raise BadArchive(f"the files hold more than the {max_bytes} bytes allowed, at entry {shown(entry.name)}")
+        if entries > max_entries:
+            raise BadArchive(f"more than the {max_entries} entries allowed, at entry {shown(entry.name)}")
+        try:
+            tree.add(entry)
+        except OSError as error:
+            raise BadArchive(f"{error.strerror} in entry {shown(entry.name)}") from error
+        except ValueError as error:
+            raise BadArchive(f"{error} in entry {shown(entry.name)}") from error
+    tree.finish()
+    return Unpacked(size, entries)
+
+
+class _Tree:
+    """The tree being made."""
+
+    def __init__(self, root: bytes, whiteouts: Whiteouts, data: Data) -> None:
+        self._root = root
+        self._whiteouts = whiteouts
+        self._data = data
+        self._ids = os.geteuid(), os.getegid()  # what a new file has without being told
+        self._directories: dict[bytes, tuple[Entry, int, int]] = {}  # by path: the entry, and which inode it stands for
+        self._enter(b"")
+
+    def add(self, entry: Entry) -> None:
+        """Make one entry. Raises OSError, ValueError for a rule it breaks, BadArchive where its data ends."""
+        parent, _, base = entry.name.rpartition(b"/")
+        if base in _UNCLEAN or (PREFIX in entry.name and base != OPAQUE):
+            parts = _components(entry.name)
+            if any(part.startswith(META) for part in parts) and parts[-1] != OPAQUE:
+                return
+            parent, base = b"/".join(parts[:-1]), parts[-1] if parts else b"."
+        if parent != self._parent:
+            self._enter(parent)
+        if base.startswith(PREFIX):
+            self._take_away(base)
+        else:
+            self._make(entry, base, self._prefix + base)
+
+    def finish(self) -> None:
+        """Give the directories what making things in them would have spoilt: their times, and modes, owners and ACLs that new files take on."""
+        for path, (entry, device, inode) in self._directories.items():
+            try:
+                fd = os.open(self._root + path, _DIRECTORY)
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # a later entry took its place
+            try:
+                found = os.fstat(fd)
+                if (found.st_dev, found.st_ino) == (device, inode):
+                    os.fchown(fd, entry.uid, entry.gid)
+                    os.fchmod(fd, entry.mode)
+                    _settle(fd, entry)
+            finally:
+                os.close(fd)
+
+    def _enter(self, parent: bytes) -> None:
+        """Make ``parent`` the current directory, with what is missing on the way as any mkdir -p would."""
+        parts = _components(parent)
+        self._parent = parent
+        self._prefix = b"".join(part + b"/" for part in parts)
+        try:
+            os.chdir(self._root + self._prefix)
+        except FileNotFoundError:
+            self._make_parents(parts)
+        # In a set-group-id directory (one of a lower layer: ours get their bits last) new files take its group.
+        self._inherits = bool(os.stat(b".").st_mode & stat.S_ISGID)
+
+    def _make_parents(self, parts: Iterable[bytes]) -> None:
+        os.chdir(self._root)
+        for part in parts:
+            with suppress(FileExistsError):
+                os.mkdir(part, 0o755)
+            os.chdir(part)
+
+    def _take_away(self, base: bytes) -> None:
+        if base == OPAQUE:
+            self._whiteouts.hide_all(self._prefix[:-1])
+            return
+        hidden = base.removeprefix(PREFIX)
+        if hidden in (b"", b".", b".."):
+            raise ValueError("a whiteout of a parent directory")
+        self._whiteouts.hide(hidden, self._prefix + hidden)
+
+    def _make(self, entry: Entry, base: bytes, path: bytes) -> None:
+        kind = entry.kind
+        if kind == DIRECTORY:
+            self._make_directory(entry, base, path)
+        elif base == b".":
+            raise ValueError("the root can only be a directory")
+        elif kind == FILE:
+            self._make_file(entry, base)
+        elif kind == SYMLINK:
+            _replacing(base, lambda: os.symlink(entry.link, base))
+            self._settle_node(entry, base)
+        elif kind == HARD_LINK:
+            self._make_link(b"/".join((self._root, *_components(entry.link))), base)
+        else:
+            self._make_device(entry, base)
+        self._whiteouts.made(base, path, directory=kind == DIRECTORY)
+
+    def _make_file(self, entry: Entry, base: bytes) -> None:
+        mode = entry.mode & 0o777
+        try:
+            fd = os.open(base, _CREATE, mode)
+        except FileExistsError:
+            remove(base)
+            fd = os.open(base, _CREATE, mode)
+        try:
+            if entry.pieces is None:
+                self._write(fd, entry.size)
+            else:
+                for offset, length in entry.pieces:
+                    os.lseek(fd, offset, os.SEEK_SET)
+                    self._write(fd, length)
+                os.ftruncate(fd, entry.size)
+            if self._differs(entry):
+                os.fchown(fd, entry.uid, entry.gid)
+            if entry.mode & _SPECIAL_BITS:  # last: chown takes them away
+                os.fchmod(fd, entry.mode)
+            _settle(fd, entry)
+        finally:
+            os.close(fd)
+
+    def _write(self, fd: int, size: int) -> None:
+        for piece in self._data(size):
+            while (written := os.write(fd, piece)) < len(piece):
+                piece = piece[written:]  # noqa: PLW2901  a disk that fills up takes a part first
+
+    def _make_directory(self, entry: Entry, base: bytes, path: bytes) -> None:
+        try:
+            os.mkdir(base, 0o700)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.lstat(base).st_mode):
+                os.unlink(base)
+                os.mkdir(base, 0o700)
+        found = os.lstat(base)
+        self._directories[path] = entry, found.st_dev, found.st_ino
+
+    def _make_link(self, target: bytes, base: bytes) -> None:
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.lstat(target), os.lstat(base)):
+                return  # GNU tar writes a file named twice as a link to itself
+        _replacing(base, lambda: os.link(target, base, follow_symlinks=False))
+
+    def _make_device(self, entry: Entry, base: bytes) -> None:
+        if entry.kind == CHARACTER_DEVICE and self._whiteouts.forges(entry.device):
+            raise ValueError("a forged whiteout (character device 0, 0)")
+        _replacing(base, lambda: os.mknod(base, _NODE_TYPES[entry.kind] | entry.mode & 0o777, entry.device))
+        self._settle_node(entry, base)
+        if entry.mode & _SPECIAL_BITS:
+            os.chmod(base, entry.mode)
+
+    def _settle_node(self, entry: Entry, base: bytes) -> None:
+        if self._differs(entry):
+            os.lchown(base, entry.uid, entry.gid)
+        os.utime(base, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+
+    def _differs(self, entry: Entry) -> bool:
+        return self._inherits or (entry.uid, entry.gid) != self._ids
+
+
+def _settle(fd: int, entry: Entry) -> None:
+    """What comes last: a write or a new owner takes file capabilities away, and everything changes the time."""
+    if entry.xattrs:
+        xattrs.restore(fd, entry.xattrs)
+    os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+
+
+def _replacing(base: bytes, make: Callable[[], T]) -> T:
+    """Make what may only be made where nothing is; what is there goes, a directory with all that is in it."""
+    try:
+        return make()
+    except FileExistsError:
+        remove(base)
+        return make()
+
+
+def _components(path: bytes) -> list[bytes]:
+    """The names a path goes through, from the root. Raises ValueError for ``..``: there is no harmless use of it in an archive."""
+    parts = [part for part in path.split(b"/") if part not in (b"", b".")]
+    if b".." in parts:
+        raise ValueError(f'".." in the path {shown(path)}')
+    return parts

@@ -1,0 +1,68 @@
+"""The process all others of the launcher are forked from. It imports, then only forks: it reads no order and knows no container.
+
+One init always waits for the next order, below a monitor of its own, in namespaces and with filesystems that are made already: they take
+longer than all the rest of a launch. The next one is made when it has done its part, or when a further order waits already.
+"""
+
+import gc
+import os
+import select
+import time
+from contextlib import suppress
+
+from trioker.launcher import lockdown, monitor, process, wire
+from trioker.launcher.init import Surroundings
+from trioker.linux import capabilities, cgroups
+
+_AGAIN_AFTER = 0.1  # seconds until the next try where no process could be made
+
+
+def main(arguments: list[str]) -> int:
+    """Fork monitors for the daemon on the inherited socket ``--fd N`` until it has hung up. Returns the exit status."""
+    if len(arguments) != 2 or arguments[0] != "--fd" or not arguments[1].isdigit():
+        raise SystemExit("Usage: trioker launcher --fd N    (the daemon starts it)")
+    fd = int(arguments[1])
+    with suppress(PermissionError):  # a session's leader already
+        os.setsid()
+    process.close_all_but({fd})
+    process.reset_signals()
+    process.become_undumpable()
+    process.reap_nobody()
+    process.allow_deadlines()
+    lockdown.seccomp_filter(lockdown.grantable(sorted(capabilities.DEFAULT)))
+    hierarchies = cgroups.detect()
+    gc.collect()
+    gc.freeze()
+    serve(wire.adopt(fd), hierarchies)
+    return 0
+
+
+def serve(daemon: wire.Socket, hierarchies: cgroups.Hierarchies) -> None:
+    """Keep an init waiting until the daemon has hung up. What was started lives on; the waiting one ends by itself.
+
+    All in one function, and little: what is touched from one fork to the next stays behind as the monitor's own memory.
+    """
+    while True:
+        ours, theirs = wire.pair()
+        reader, writer = os.pipe()
+        try:
+            pid = os.fork()
+        except OSError:  # EAGAIN, ENOMEM: orders wait, and the daemon has a deadline
+            pid = -1
+        if pid == 0:
+            process.end_with(lambda: monitor.main(ours, Surroundings(daemon, writer, theirs, hierarchies)))
+        os.close(writer)
+        ours.close()
+        theirs.close()
+        free = os.read(reader, 1)
+        os.close(reader)
+        if not free:  # it ended before it had done its part
+            if _hung_up(daemon):
+                return
+            time.sleep(_AGAIN_AFTER)
+
+
+def _hung_up(daemon: wire.Socket) -> bool:
+    poll = select.poll()
+    poll.register(daemon, 0)
+    return bool(poll.poll(0))
