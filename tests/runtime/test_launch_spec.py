@@ -1,0 +1,40 @@
+import json
+
+from trioker.launcher.spec import LaunchSpec
+from trioker.linux.mounts import Mount
+from trioker.model.container import Config
+from trioker.model.run import Bind, LogPolicy, Run
+from trioker.runtime.spec import PATH, Place, environment, launch_spec
+
+PLACE = Place("/run/t/run", "/run/t/root", "trioker", {"nofile": [1024, 4096]})
+
+
+def test_the_environment_is_a_few_defaults_and_the_users_own_with_the_later_one_winning():
+    assert environment(False, ()) == ["HOME=/", f"PATH={PATH}"]
+    assert environment(True, ())[0] == "TERM=xterm"
+    assert environment(False, ("A=1", "PATH=/bin", "A=2", "K")) == ["HOME=/", "PATH=/bin", "A=2", "K="]
+    assert environment(False, ("X=a=b",))[-1] == "X=a=b"
+
+
+def test_a_run_becomes_a_spec_that_survives_the_way_through_json():
+    config = Config(
+        command=("sh", "-c", "x"), hostname="h", memory=2**30, cpu_shares=5, tty=True, open_stdin=True, user="www"
+    )
+    run = Run(
+        "f" * 64,
+        config,
+        (Bind("/etc/resolv.conf", "/etc/resolv.conf", readonly=True),),
+        "/logs",
+        LogPolicy(10, 2),
+        attached=True,
+    )
+    mounts = (Mount("overlay", "overlay", data="lowerdir=l", directory="/o"),)
+    spec = LaunchSpec.from_json(json.loads(json.dumps(launch_spec(run, mounts, PLACE))))
+    assert spec.run_dir == f"/run/t/run/{run.id}"
+    assert spec.mounts == list(mounts)
+    assert tuple(spec.binds[0]) == ("/etc/resolv.conf", "/etc/resolv.conf", True)
+    assert (spec.argv, spec.user, spec.memory, spec.attached) == (["sh", "-c", "x"], "www", 2**30, True)
+    assert (spec.log_dir, spec.log_size, spec.log_files) == ("/logs", 10, 2)
+    assert spec.pids_limit > 0
+    assert spec.seccomp
+    assert "SYS_ADMIN" not in spec.capabilities

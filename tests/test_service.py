@@ -1,0 +1,70 @@
+import json
+import logging
+import os
+import signal
+import socket
+
+import pytest
+import trio
+
+from trioker.service import JsonFormatter, StartError, locked, notify, pid_file, wait_for_stop
+
+
+def test_a_directory_is_held_by_one_process_at_a_time(tmp_path):
+    with (
+        locked(tmp_path),
+        pytest.raises(StartError, match=f"another trioker daemon is running on {tmp_path}"),
+        locked(tmp_path),
+    ):
+        pass
+    with locked(tmp_path):
+        pass
+
+
+def test_the_pid_file_is_there_while_we_run(tmp_path):
+    path = tmp_path / "pid"
+    with pid_file(path):
+        assert path.read_text() == f"{os.getpid()}\n"
+    assert not path.exists()
+
+
+def test_systemd_is_told_where_it_asked(tmp_path, monkeypatch):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        notify("READY=1")
+        assert sock.recv(100) == b"READY=1"
+    notify("READY=1")  # nobody there: no error
+    monkeypatch.delenv("NOTIFY_SOCKET")
+    notify("READY=1")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_term_and_int_stop_and_hup_does_not(number, nursery):
+    stopped = trio.Event()
+
+    async def wait():
+        await wait_for_stop()
+        stopped.set()
+
+    nursery.start_soon(wait)
+    await trio.testing.wait_all_tasks_blocked()
+    os.kill(os.getpid(), signal.SIGHUP)
+    await trio.testing.wait_all_tasks_blocked()
+    assert not stopped.is_set()
+    os.kill(os.getpid(), number)
+    with trio.fail_after(5):
+        await stopped.wait()
+
+
+def test_the_json_log_has_one_object_a_line_with_the_traceback_inside():
+    try:
+        raise ValueError("bad\nthing")
+    except ValueError:
+        record = logging.LogRecord("trioker", logging.ERROR, "", 0, "it %s", ("failed",), __import__("sys").exc_info())
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    entry = json.loads(line)
+    assert (entry["level"], entry["message"]) == ("error", "it failed")
+    assert "bad\nthing" in entry["traceback"]
