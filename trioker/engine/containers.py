@@ -328,7 +328,9 @@ class Containers:
 
     async def export(self, reference: str, send: Send) -> None:
         """Send the container's tree as an uncompressed tar."""
-        await self._runtime.pack(self._layers.mounts(self.get(reference).id, readonly=True), send)
+        cell = self._cell(reference)
+        running = cell.run.process if cell.run is not None and not cell.run.ended.is_set() else None
+        await self._runtime.pack(self._layers.mounts(cell.record.id, readonly=True), send, running)
 
     async def sizes(self, reference: str) -> tuple[int, int]:
         """Bytes in the writable layer, and bytes of the whole tree as the layers' sum."""

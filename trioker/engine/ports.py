@@ -1,7 +1,7 @@
 """What the engine needs of other rooms. ``daemon.py`` plugs in the real ones; tests plug in hand-written fakes."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 
@@ -57,8 +57,11 @@ class Runtime(Protocol):
     async def forget(self, container_id: str) -> None:
         """Remove what a finished run left: run directory, control groups. Idempotent."""
 
-    async def pack(self, mounts: Sequence[Mount], send: Send) -> None:
-        """Send the tree that ``mounts`` show as an uncompressed tar, made by a confined helper."""
+    async def pack(self, mounts: Sequence[Mount], send: Send, running: Any = None) -> None:
+        """Send the tree that ``mounts`` show as an uncompressed tar, made by a confined helper.
+
+        ``running`` is the Process of a container whose tree is mounted already: then that very mount is packed.
+        """
 
 
 class Layers(Protocol):

@@ -23,7 +23,8 @@ Daemon to zygote, one packet per process wanted, no answer on this socket::
     {"kind": "launch" | "unpack" | "pack", "fds": ["report", "spec", ...]}
 
 ``report`` is the socket the new process answers on; ``spec`` a sealed memfd with the JSON of ``spec.py`` (any size). ``unpack`` adds
-``data`` (a pipe or socket to read the tar from, end of file ends it); ``pack`` adds ``data`` to write the tar to.
+``data`` (a pipe or socket to read the tar from, end of file ends it); ``pack`` adds ``data`` to write the tar to, and perhaps ``container``, the
+pidfd of a running container whose own root is packed, without what is mounted inside.
 
 Monitor to daemon on ``report`` (and on every later connection to ``<run_dir>/monitor.sock``, where ``started`` or nothing comes first)::
 

@@ -16,8 +16,10 @@ from trioker.launcher.spec import PackSpec, UnpackSpec
 from trioker.launcher.tar_header import BadArchive
 from trioker.launcher.unpack import unpack
 from trioker.launcher.whiteouts import OverlayWhiteouts, RemovingWhiteouts
-from trioker.linux import mounts
+from trioker.linux import mounts, syscalls
 from trioker.linux.mounts import Mount
+
+Job = Callable[[Mapping[str, Any], Mapping[str, int]], wire.Message]
 
 _UNPACK = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP")
 _TRUSTED = ("SYS_ADMIN",)  # what the kernel asks for to set trusted.overlay.opaque
@@ -34,16 +36,16 @@ def run_helper(kind: str, spec: Mapping[str, Any], fds: Mapping[str, int]) -> No
     gc.disable()  # a short life, and no cycles
     try:
         report = socket.socket(fileno=fds["report"])
-        message = _outcome(_JOBS[kind], spec, fds["data"])
+        message = _outcome(_JOBS[kind], spec, fds)
         with suppress(OSError):  # a daemon that has gone wants no answer
             wire.send(report, message)
     finally:
         os._exit(0)
 
 
-def _outcome(job: Callable[[Mapping[str, Any], int], wire.Message], spec: Mapping[str, Any], data: int) -> wire.Message:
+def _outcome(job: Job, spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.Message:
     try:
-        return {"event": "done", **job(spec, data)}
+        return {"event": "done", **job(spec, fds)}
     except BadArchive as error:
         text = str(error)
     except MemoryError:
@@ -55,8 +57,8 @@ def _outcome(job: Callable[[Mapping[str, Any], int], wire.Message], spec: Mappin
     return {"event": "failed", "message": text[: wire.MAX_TEXT]}
 
 
-def _unpack(spec: Mapping[str, Any], data: int) -> wire.Message:
-    wanted = UnpackSpec(**spec)
+def _unpack(spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.Message:
+    wanted, data = UnpackSpec(**spec), fds["data"]
     _widen(data)
     read = open_blocks(data)  # before the root changes: it may have to load a library
     confine.isolate()
@@ -76,13 +78,32 @@ def _set_trusted(base: bytes, name: str, value: bytes) -> None:
         os.setxattr(base, name, value, follow_symlinks=False)
 
 
-def _pack(spec: Mapping[str, Any], data: int) -> wire.Message:
+def _pack(spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.Message:
     wanted = PackSpec(**spec)
     confine.isolate(own_mounts=True)
-    mounts.make((Mount(*each) for each in wanted.mounts), wanted.mount_point)
-    confine.confine(wanted.mount_point, _PACK)
-    _widen(data)
-    return pack("/", data)._asdict()
+    if not ("container" in fds and _enter_root_of(fds["container"])):
+        mounts.make((Mount(*each) for each in wanted.mounts), wanted.mount_point)
+        os.chdir(wanted.mount_point)
+    confine.confine(".", _PACK)
+    _widen(fds["data"])
+    return pack("/", fds["data"])._asdict()
+
+
+def _enter_root_of(pidfd: int) -> bool:
+    """Go to the root filesystem of a running container: its very mount, as overlayfs must not be mounted twice over one upper directory.
+
+    Only that mount: a copy of it, without what is mounted inside. Returns whether the container was still there.
+    """
+    try:
+        syscalls.setns(pidfd, syscalls.CLONE_NEWNS)
+    except ProcessLookupError:
+        return False
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    mounts.make_private()
+    root = mounts.copy(syscalls.AT_FDCWD, "/")
+    mounts.set_readonly(root)
+    os.fchdir(root)
+    return True
 
 
 def _widen(data: int) -> None:

@@ -38,7 +38,7 @@ class MonitoredProcess:
         self.warnings = tuple(started.fields.get("warnings", ()))
         self._channel = channel
         self._lost = lost
-        self._pidfd = started.fds["pidfd"]
+        self.pidfd = started.fds["pidfd"]
         self._stdin = started.fds.get("stdin", -1)
         self._tty = bool(started.fields["tty"])
 
@@ -73,7 +73,7 @@ class MonitoredProcess:
     def signal(self, number: int) -> None:
         """Signal the container's init; a process that is gone is no error."""
         try:
-            signal.pidfd_send_signal(self._pidfd, number)
+            signal.pidfd_send_signal(self.pidfd, number)
         except ProcessLookupError:
             pass
 
@@ -97,12 +97,12 @@ class MonitoredProcess:
 
     async def wait_dead(self) -> None:
         """Until the container's init is gone, whoever reaps it."""
-        await trio.lowlevel.wait_readable(self._pidfd)
+        await trio.lowlevel.wait_readable(self.pidfd)
 
     async def aclose(self) -> None:
         """Let go of the monitor and the descriptors; the container lives on."""
         self._channel.close()
-        for fd in (self._pidfd, self._stdin):
+        for fd in (self.pidfd, self._stdin):
             if fd >= 0:
                 os.close(fd)
-        self._pidfd = self._stdin = -1
+        self.pidfd = self._stdin = -1

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import trio
@@ -29,6 +30,8 @@ from trioker.runtime.spec import Place, launch_spec
 from trioker.runtime.zygote import Zygote
 
 log = logging.getLogger("trioker.runtime")
+
+Send = Callable[[bytes], Awaitable[None]]
 
 LAUNCH_WITHIN = 60.0  # seconds; a start takes milliseconds, a minute means a stuck filesystem
 HELPER_ENDS_WITHIN = (
@@ -138,12 +141,13 @@ class Runtime:
             await trio.to_thread.run_sync(_end_run, running)
         shutil.rmtree(run_dir, ignore_errors=True)
 
-    async def pack(self, mounts: Sequence[Mount], send: Callable[[bytes], Awaitable[None]]) -> None:
-        """Send the tree that ``mounts`` show as an uncompressed tar, made by a confined helper."""
+    async def pack(self, mounts: Sequence[Mount], send: Send, running: MonitoredProcess | None = None) -> None:
+        """Send the tree that ``mounts`` show, or the root of a running container, as an uncompressed tar, made by a confined helper."""
         spec = PackSpec(list(mounts), self._place.mount_point)._asdict()
         reader, writer = os.pipe2(os.O_CLOEXEC)
         async with trio.lowlevel.FdStream(reader) as data:
-            async with self._helper("pack", spec, writer) as channel:
+            container = {"container": running.pidfd} if running else {}
+            async with self._helper("pack", spec, writer, container) as channel:
                 async for piece in data:
                     await send(bytes(piece))
                 await _helper_result(channel)
@@ -162,13 +166,15 @@ class Runtime:
                 return Unpacked(int(fields["size"]), int(fields["entries"]))
 
     @contextlib.asynccontextmanager
-    async def _helper(self, kind: str, spec: Mapping[str, Any], data: int) -> AsyncIterator[Channel]:
+    async def _helper(
+        self, kind: str, spec: Mapping[str, Any], data: int, further: Mapping[str, int] = MappingProxyType({})
+    ) -> AsyncIterator[Channel]:
         """A helper with ``data`` as its end of the pipe (owned here from now on). It dies when its channel closes."""
         channel, theirs = Channel.pair()
         try:
             try:
                 with theirs:
-                    await self._zygote.order(kind, spec, {"report": theirs.fileno(), "data": data})
+                    await self._zygote.order(kind, spec, {"report": theirs.fileno(), "data": data, **further})
             finally:
                 os.close(data)
             yield channel

@@ -128,7 +128,9 @@ class FakeRuntime:
         """Clear away."""
         self.forgotten.append(container_id)
 
-    async def pack(self, mounts: Sequence[Mount], send: Callable[[bytes], Awaitable[None]]) -> None:
+    async def pack(
+        self, mounts: Sequence[Mount], send: Callable[[bytes], Awaitable[None]], running: object = None
+    ) -> None:
         """The same tree always."""
         await send(self.tree)
 
