@@ -73,12 +73,10 @@ def pid_file(path: Path | None) -> Iterator[None]:
 
 
 def raise_open_files_limit() -> dict[str, list[int]]:
-    """Take all descriptors we may have; returns the limits we were started with, which containers get."""
-    names = {name[7:].lower(): getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
-    inherited = {name: list(resource.getrlimit(number)) for name, number in names.items()}
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    """Take all descriptors we may have; returns the limit we were started with, which containers get as they inherit all others."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return inherited
+    return {"nofile": [soft, hard]}
 
 
 def notify(state: str) -> None:

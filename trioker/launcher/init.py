@@ -27,8 +27,18 @@ _START_WITHIN = 50  # seconds from the order to execve; a little less than the d
 _NEEDED = {"launch": {"report", "spec"}, "unpack": {"report", "spec", "data"}, "pack": {"report", "spec", "data"}}
 
 
+class Zygote(NamedTuple):
+    """What all are given that come from one zygote."""
+
+    daemon: wire.Socket
+    """Where orders come from."""
+    hierarchies: Hierarchies
+    memory: list[tuple[int, int]]
+    """Where the zygote's writable memory is."""
+
+
 class Surroundings(NamedTuple):
-    """What an init is given by the zygote."""
+    """What an init is given."""
 
     daemon: wire.Socket
     """Where orders come from."""
@@ -37,6 +47,8 @@ class Surroundings(NamedTuple):
     monitor: wire.Socket
     """Whom to tell how it went. It hangs up when the monitor, our parent, ends."""
     hierarchies: Hierarchies
+    memory: list[tuple[int, int]]
+    """Where the zygote's writable memory is."""
 
 
 def main(around: Surroundings) -> NoReturn:
@@ -45,7 +57,7 @@ def main(around: Surroundings) -> NoReturn:
     born_inside = bool(around.hierarchies.v2)
     if not born_inside:
         continue_as_child(None)
-    made = None if born_inside or _waiting(around.daemon) else prepare(around.monitor)
+    made = None if born_inside or _waiting(around.daemon) else _prepare_early(around)
     kind, fds = take_order(around.daemon)
     if kind != "launch":
         help_with(kind, fds, around)
@@ -59,11 +71,19 @@ def main(around: Surroundings) -> NoReturn:
             if born_inside:
                 continue_as_child(directory)
             launch.enter_cgroup(born_inside=born_inside)
-            run(launch, made or prepare(around.monitor), around)
+            run(launch, made or prepare(around), around)
     except Failed as failed:
         launch.give_up(around.monitor, failed)
         release(around)
     os._exit(1)
+
+
+def _prepare_early(around: Surroundings) -> rootfs.Filesystems | None:
+    """Prepare without an order. What goes wrong will go wrong again when there is one, and then somebody hears of it."""
+    try:
+        return prepare(around)
+    except Failed:
+        return None
 
 
 def _waiting(daemon: wire.Socket) -> bool:
@@ -123,12 +143,14 @@ def continue_as_child(cgroup: int | None) -> None:
         os._exit(0)
 
 
-def prepare(monitor: wire.Socket) -> rootfs.Filesystems:
-    """What needs no order: session, loopback, keyring, the kernel's filesystems. Raises Failed."""
+def prepare(around: Surroundings) -> rootfs.Filesystems:
+    """What needs no order: memory, session, loopback, keyring, the kernel's filesystems. Raises Failed."""
     with stage("namespaces"):
-        die_with(monitor)
+        process.own_memory(around.memory)
+        die_with(around.monitor)
         os.umask(0)
-        os.setsid()
+        with suppress(PermissionError):  # a second try: a session's leader already
+            os.setsid()
         with suppress(OSError):  # no quota left: then the keyring of the daemon's session stays, which is empty too
             syscalls.keyctl_join_session_keyring()
         namespaces.bring_loopback_up()
@@ -149,7 +171,7 @@ def run(launch: Launch, made: rootfs.Filesystems, around: Surroundings) -> NoRet
         change_directory(spec.cwd)
     launch.hand_over(around.monitor, streams.monitors)
     with stage("security"):
-        granted = lockdown.grantable(spec.capabilities)
+        granted = lockdown.grantable(tuple(spec.capabilities))
         lockdown.become(user, granted)
         die_with(around.monitor)
         release(around)  # SIGPIPE is still ignored here

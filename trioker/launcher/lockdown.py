@@ -38,14 +38,27 @@ def seccomp_filter(granted: frozenset[str]) -> bytes:
     return seccomp.assemble(seccomp.arch(), granted)
 
 
-def grantable(names: Sequence[str]) -> frozenset[str]:
-    """Those capabilities that we have ourselves."""
+@lru_cache(maxsize=16)
+def grantable(names: tuple[str, ...]) -> frozenset[str]:
+    """Those capabilities that we have ourselves; asked of the kernel once, by the zygote."""
     return frozenset(names) & capabilities.current()
+
+
+_bounded: frozenset[str] = frozenset()
+
+
+def prepare(granted: frozenset[str]) -> None:
+    """In the zygote: what most containers get is worked out here once. The bounding set takes nothing from us, as we execute no program."""
+    global _bounded  # noqa: PLW0603  known to every process forked from here
+    capabilities.limit_bounding(granted)
+    _bounded = granted
+    seccomp_filter(granted)
 
 
 def become(user: User, granted: frozenset[str]) -> None:
     """Take on the user with exactly the capabilities ``granted``, none of them for a user other than root."""
-    capabilities.limit_bounding(granted)
+    if granted != _bounded:
+        capabilities.limit_bounding(granted)
     capabilities.keep(across_setuid=False)
     os.setgroups(user.groups)
     os.setresgid(user.gid, user.gid, user.gid)

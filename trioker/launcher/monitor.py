@@ -5,6 +5,7 @@ next to no code: what it needs is made by the zygote before the fork, or by init
 (``launch.py``); they are not even decoded while the container is silent.
 """
 
+import _signal  # type: ignore[import-not-found]  # signal's own functions are wrapped in enums (see wire.py)
 import os
 import select
 import signal
@@ -15,7 +16,7 @@ from typing import NoReturn
 
 from trioker.launcher import init, link, process, wire
 from trioker.launcher.failure import describe
-from trioker.launcher.init import Surroundings
+from trioker.launcher.init import Surroundings, Zygote
 from trioker.launcher.launch import Heritage
 from trioker.launcher.link import Link
 from trioker.launcher.logfile import LogWriter
@@ -32,27 +33,33 @@ _DEAD_WITHIN = 10.0  # seconds for an init that failed to be gone; longer means 
 _HIGHEST_FD = 2**31 - 1
 
 
-def main(ours: wire.Socket, around: Surroundings) -> NoReturn:
-    """Be a monitor: make an init, and see what becomes of it to the end. ``ours`` is the other end of ``around.monitor``."""
-    os.setsid()
-    process.set_name("trioker-monitor")
-    process.reap_own()
-    maker = os.fork()
-    if maker == 0:
-        init.main(around)
-    fd = ours.fileno()
-    os.dup2(0, 2)  # the daemon's standard error must not stay open in a process that outlives it
-    os.closerange(3, fd)
-    os.closerange(fd + 1, _HIGHEST_FD)
-    told = []
-    while (received := ours.recvmsg(*wire.ROOM))[0]:
-        told.append(received)
-    os.waitpid(maker, 0)
-    if len(told) == 2:
-        keep(*told)
-    elif told:
-        give_up(_packet(told[-1]))
-    os._exit(0)  # without a word: there was no order, or it was for a helper
+def main(zygote: Zygote, ours: wire.Socket, theirs: wire.Socket, release: int) -> NoReturn:
+    """Be a monitor: make an init, and see what becomes of it to the end. ``ours`` and ``theirs`` are a pair for the two to talk.
+
+    One function without helpers: each one called is one more page or two in every monitor.
+    """
+    try:
+        os.setsid()
+        process.set_name("trioker-monitor")
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+        maker = os.fork()
+        if maker == 0:
+            init.main(Surroundings(zygote.daemon, release, theirs, zygote.hierarchies, zygote.memory))
+        fd = ours.fileno()
+        os.dup2(0, 2)  # the daemon's standard error must not stay open in a process that outlives it
+        os.closerange(3, fd)
+        os.closerange(fd + 1, _HIGHEST_FD)
+        told = []
+        while (received := ours.recvmsg(*wire.ROOM))[0]:
+            told.append(received)
+        os.waitpid(maker, 0)
+        if len(told) == 2:
+            keep(*told)
+        elif told:
+            give_up(_packet(told[-1]))
+        os._exit(0)  # without a word: there was no order, or it was for a helper
+    except BaseException:  # noqa: BLE001  there is nobody above us, but for the loop of the zygote
+        process.end_badly()
 
 
 def _packet(received: Received) -> Packet:

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 
 from trioker.launcher import lockdown, monitor, process, wire
-from trioker.launcher.init import Surroundings
+from trioker.launcher.init import Zygote
 from trioker.linux import capabilities, cgroups
 
 _AGAIN_AFTER = 0.1  # seconds until the next try where no process could be made
@@ -29,18 +29,18 @@ def main(arguments: list[str]) -> int:
     process.become_undumpable()
     process.reap_nobody()
     process.allow_deadlines()
-    lockdown.seccomp_filter(lockdown.grantable(sorted(capabilities.DEFAULT)))
+    lockdown.prepare(lockdown.grantable(tuple(sorted(capabilities.DEFAULT))))
     hierarchies = cgroups.detect()
     gc.collect()
     gc.freeze()
-    serve(wire.adopt(fd), hierarchies)
+    serve(Zygote(wire.adopt(fd), hierarchies, process.writable_memory()))
     return 0
 
 
-def serve(daemon: wire.Socket, hierarchies: cgroups.Hierarchies) -> None:
+def serve(zygote: Zygote) -> None:
     """Keep an init waiting until the daemon has hung up. What was started lives on; the waiting one ends by itself.
 
-    All in one function, and little: what is touched from one fork to the next stays behind as the monitor's own memory.
+    What is touched from one fork to the next stays behind as the monitor's own memory, so as little as possible happens here.
     """
     while True:
         ours, theirs = wire.pair()
@@ -50,14 +50,14 @@ def serve(daemon: wire.Socket, hierarchies: cgroups.Hierarchies) -> None:
         except OSError:  # EAGAIN, ENOMEM: orders wait, and the daemon has a deadline
             pid = -1
         if pid == 0:
-            process.end_with(lambda: monitor.main(ours, Surroundings(daemon, writer, theirs, hierarchies)))
+            monitor.main(zygote, ours, theirs, writer)
         os.close(writer)
         ours.close()
         theirs.close()
-        free = os.read(reader, 1)
+        done = os.read(reader, 1)
         os.close(reader)
-        if not free:  # it ended before it had done its part
-            if _hung_up(daemon):
+        if not done:  # it ended before it had done its part
+            if _hung_up(zygote.daemon):
                 return
             time.sleep(_AGAIN_AFTER)
 

@@ -5,7 +5,6 @@ Source: Documentation/admin-guide/cgroup-v2.rst, "Device controller"; struct bpf
 
 import ctypes
 import os
-import platform
 import struct
 from collections.abc import Iterable
 
@@ -88,7 +87,7 @@ def _rule(rule: str) -> list[bytes]:
 def _bpf(command: int, attributes: bytes) -> int:
     size = ctypes.c_ulong(_ATTR_SIZE)
     result = _libc.syscall(
-        ctypes.c_long(_BPF[platform.machine()]), ctypes.c_long(command), attributes.ljust(_ATTR_SIZE, b"\0"), size
+        ctypes.c_long(_BPF[os.uname().machine]), ctypes.c_long(command), attributes.ljust(_ATTR_SIZE, b"\0"), size
     )
     if result < 0:
         raise oserror("bpf")

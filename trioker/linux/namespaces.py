@@ -11,7 +11,9 @@ CONTAINER = syscalls.CLONE_NEWPID | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIP
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8913, 0x8914  # linux/sockios.h
 _IFF_UP = 0x1
-_IFREQ = struct.Struct("16sh14x")  # struct ifreq with ifr_flags; larger members make it 40 bytes, the kernel copies them too
+_IFREQ = struct.Struct(
+    "16sh14x"
+)  # struct ifreq with ifr_flags; larger members make it 40 bytes, the kernel copies them too
 
 
 def bring_loopback_up() -> None:

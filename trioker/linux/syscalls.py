@@ -4,9 +4,10 @@ Needs Linux 5.12 (mount_setattr), on x86-64 or arm64. Calls the C library has ar
 ``syscall``: those from 424 on have one number on all architectures (asm-generic/unistd.h), the older ones are in ``_NUMBERS``.
 """
 
+# ruff: noqa: D402 - "mount(2)" names the manual page, not the signature
+
 import ctypes
 import os
-import platform
 import struct
 from collections.abc import Sequence
 
@@ -67,7 +68,7 @@ _SIGCHLD = 17
 _NUMBERS = {
     "x86_64": {"pivot_root": 155, "keyctl": 250},
     "aarch64": {"pivot_root": 41, "keyctl": 219},
-}.get(platform.machine(), {})
+}.get(os.uname().machine, {})
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
 _CLONE3, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 435, 436, 437, 442
 
@@ -183,6 +184,11 @@ def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
 def close_range(first: int, last: int, flags: int = 0) -> None:
     """Close (or mark with CLOSE_RANGE_CLOEXEC) all descriptors from ``first`` to ``last``: close_range(2)."""
     _checked(_syscall(_CLOSE_RANGE, first, last, flags), "close_range")
+
+
+def madvise(address: int, length: int, advice: int) -> None:
+    """madvise(2)."""
+    _checked(_libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), advice), "madvise")
 
 
 def prctl(option: int, argument: int | bytes) -> None:
