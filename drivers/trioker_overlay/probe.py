@@ -10,6 +10,7 @@ from trioker.linux import syscalls, trees
 from trioker.linux.private import in_private_mounts
 from trioker_overlay.driver import OPTIONS
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _WHY = {
     errno.ENODEV: "this kernel has no overlay (modprobe overlay)",
     errno.EPERM: "mounting is not permitted here (root with CAP_SYS_ADMIN is needed)",
@@ -18,29 +19,43 @@ _WHY = {
 
 
 def refusal(root: Path) -> str:
-    """Why no overlay can live in ``root``; empty if one can. Leaves nothing there, in the mount table least of all."""
+    """Why no overlay can live in ``root``; empty if one can, or if the disk is too full to try: then, what is there must be removable.
+
+    Leaves nothing there, in the mount table least of all.
+    """
     try:
-        trial = tempfile.mkdtemp(prefix=trees.REMOVING, dir=root)  # a name that ``sweep`` removes should we die here
+        return _try_out(root)
     except OSError as error:
-        return f"cannot write in {root}: {error.strerror}"
+        return "" if error.errno in _FULL else f"cannot write in {root}: {error.strerror}"
+
+
+def _try_out(root: Path) -> str:
+    trial = tempfile.mkdtemp(prefix=trees.REMOVING, dir=root)  # a name that ``sweep`` removes should we die here
     try:
+        _lay_out(trial)
         return _marks_refused(trial) or _mount_refused(trial) or ""
     finally:
         trees.remove_tree(trial)
 
 
-def _marks_refused(trial: str) -> str:
-    """Lay out a layer over another; the marks are what tar unpacking and overlayfs itself need of the filesystem."""
+def _lay_out(trial: str) -> None:
+    """A layer over another."""
     for directory in ("lower/dir/hidden", "upper/dir", "work", "merged"):
         os.makedirs(f"{trial}/{directory}")
     Path(f"{trial}/lower/gone").touch()
+
+
+def _marks_refused(trial: str) -> str:
+    """The marks are what tar unpacking and overlayfs itself need of the filesystem."""
     try:
         os.mknod(f"{trial}/upper/gone", stat.S_IFCHR, os.makedev(0, 0))
     except OSError as error:
+        _raise_if_full(error)
         return f"{_filesystem(trial)} takes no whiteouts (0/0 character devices): {error.strerror}"
     try:
         os.setxattr(f"{trial}/upper/dir", "trusted.overlay.opaque", b"y")
     except OSError as error:
+        _raise_if_full(error)
         return f"{_filesystem(trial)} takes no trusted.* attributes: {error.strerror}"
     return ""
 
@@ -49,6 +64,7 @@ def _mount_refused(trial: str) -> str:
     try:
         return in_private_mounts(lambda: _try(trial))
     except OSError as error:
+        _raise_if_full(error)
         why = _WHY.get(error.errno or 0, f"the kernel refuses it there: {error.strerror}")
         return f"overlay on {_filesystem(trial)}: {why}"
 
@@ -65,6 +81,11 @@ def _try(trial: str) -> str:
     if seen != ["dir", "renamed"]:  # without d_type in its directories a filesystem shows the whiteouts as files
         return f"overlay on {_filesystem(trial)} shows what it should hide (does the filesystem tell d_type?)"
     return ""
+
+
+def _raise_if_full(error: OSError) -> None:
+    if error.errno in _FULL:
+        raise error
 
 
 def _filesystem(path: str) -> str:

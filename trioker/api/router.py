@@ -1,5 +1,6 @@
 """From a request to its endpoint: version prefix, path, method (behaviour.md sections 1 and 2)."""
 
+import errno
 import posixpath
 import re
 import string
@@ -19,6 +20,9 @@ READ = ("GET", "HEAD")
 GET = ("GET",)
 POST = ("POST",)
 DELETE = ("DELETE",)
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The one trouble of the host's files that is the user's to end: told as it is, not as a mistake of ours."""
 
 VERSION_PREFIX = re.compile(r"/v([0-9.]+)/?((?<=/).*|images/viz)", re.DOTALL)
 """docker-py 0.3.2 forgets the slash before ``images/viz``."""
@@ -117,6 +121,10 @@ class Router:
             return await endpoint(Call(self.backend, request, name))
         except TriokerError as error:
             return error_reply(error)
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            return error_reply(TriokerError(error.strerror))
 
     def _unknown(self, version: str) -> Response:
         return text_reply(f"No such API version: {version} (served here: {', '.join(self.dialects)})\n", status=404)

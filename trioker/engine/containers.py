@@ -19,7 +19,7 @@ from trioker.engine.output import open_log, send_log
 from trioker.engine.ports import Images, Layers, Process, Records, Runtime
 from trioker.launcher.logfile import log_end
 from trioker.model.attach import AttachRequest, LogText
-from trioker.model.container import ChangeKind, Config, Container, Created, Phase
+from trioker.model.container import ChangeKind, Config, Container, Created, Phase, VolumeMount
 from trioker.model.errors import Impossible, LaunchFailed, NotFound, TriokerError
 from trioker.model.ids import new_id, short_id
 from trioker.model.run import Attached, Exit, LogPolicy, Output, Run
@@ -83,9 +83,10 @@ class Containers:
             self._add(Cell(record))
         for cell in list(self._cells.values()):
             if cell.state.phase is Phase.REMOVING:
-                await self._remove(cell, volumes=())
+                await self._remove(cell)
             elif cell.state.phase is Phase.STARTING:
                 await self._find_again(cell)
+        await self._runtime.sweep({each.record.id for each in self._cells.values() if each.run is not None})
 
     def _add(self, cell: Cell) -> None:
         self._cells[cell.record.id] = cell
@@ -108,18 +109,21 @@ class Containers:
         image = self._images.get(config.image)
         container_id = new_id()
         config, warnings = complete(merge(config, image.config), container_id, self._abilities)
+        record = Container(
+            id=container_id,
+            created_ns=time.time_ns(),
+            config=config,
+            image_id=image.id,
+            volumes=tuple(VolumeMount(path, new_id()) for path in config.volumes),
+            resolv_conf=self._files.resolv_conf(container_id, config.dns),
+        )
         with trio.CancelScope(shield=True):
             await self._layers.create(container_id, image.id)
-            resolv_conf = self._files.create(container_id, config.dns)
-            record = Container(
-                id=container_id,
-                created_ns=time.time_ns(),
-                config=config,
-                image_id=image.id,
-                volumes=self._files.create_volumes(config.volumes),
-                resolv_conf=resolv_conf,
-            )
-            await self._records.save_container(record, durable=True)
+            try:
+                await self._records.save_container(record, durable=True)
+            except TriokerError:
+                await self._layers.remove(container_id)
+                raise
             self._add(Cell(record))
         return Created(short_id(container_id), warnings)
 
@@ -134,31 +138,29 @@ class Containers:
                 await cell.run.settled.wait()
             with trio.CancelScope(shield=True):
                 cell.step(Step.REMOVE)
+                cell.record = attrs.evolve(cell.record, volumes=self._own_volumes(cell) if volumes else ())
                 await self._records.save_container(cell.record)
-                await self._remove(cell, self._own_volumes(cell) if volumes else ())
+                await self._remove(cell)
 
     def _check_present(self, cell: Cell, reference: str) -> None:
         """After a wait for the lock: the container may have been removed meanwhile."""
         if self._cells.get(cell.record.id) is not cell:
             raise NotFound(f"No such container: {reference}")
 
-    def _own_volumes(self, cell: Cell) -> tuple[str, ...]:
+    def _own_volumes(self, cell: Cell) -> tuple[VolumeMount, ...]:
         others = (each for each in self._cells.values() if each is not cell)
         shared = {mount.volume for other in others for mount in other.record.volumes}
-        return tuple(mount.volume for mount in cell.record.volumes if mount.volume not in shared)
+        return tuple(mount for mount in cell.record.volumes if mount.volume not in shared)
 
-    async def _remove(self, cell: Cell, volumes: tuple[str, ...]) -> None:
+    async def _remove(self, cell: Cell) -> None:
+        """Finish a removal that is on record; the volumes it still names go too."""
         container_id = cell.record.id
         cell.hub.end()
         await self._layers.remove(container_id)
-        await trio.to_thread.run_sync(self._remove_files, container_id, volumes)
+        await trio.to_thread.run_sync(self._files.remove, cell.record)
         await self._records.delete_container(container_id)
         del self._cells[container_id]
         self._index.discard(container_id)
-
-    def _remove_files(self, container_id: str, volumes: tuple[str, ...]) -> None:
-        self._files.remove_volumes(volumes)
-        self._files.remove(container_id)
 
     # -- running ------------------------------------------------------------------------------------------------------
 
@@ -181,6 +183,7 @@ class Containers:
             if cell.hub.watched:
                 cell.hub.begin(log_end(self._files.log_directory(cell.record.id)))
             try:
+                self._files.prepare(cell.record)
                 mounts = self._layers.mounts(cell.record.id, readonly=False)
                 process = await self._runtime.launch(self._run_of(cell), mounts)
             except Exception as failure:
@@ -243,9 +246,19 @@ class Containers:
                 case Output() as output:
                     await cell.hub.deliver(output)
                 case Attached(position):
+                    await self._catch_up(cell, position)
                     cell.hub.begin(position)
                 case Exit() as ended:
+                    if cell.hub.live:
+                        await self._catch_up(cell, log_end(self._files.log_directory(cell.record.id)))
                     return ended
+
+    async def _catch_up(self, cell: Cell, position: int) -> None:
+        """After a lost and renewed connection: those who are attached get from the log what was printed meanwhile."""
+        if cell.hub.live and cell.hub.position < position:
+            async with open_log(self._files.log_directory(cell.record.id), cell.hub.position, position) as missed:
+                for stream, data in missed.records():
+                    await cell.hub.deliver(Output(stream, data, position))
 
     async def _settle(self, cell: Cell, ended: Exit) -> None:
         """Record a run's end and clear away what it left. What callers see changes first, at once."""

@@ -1,15 +1,14 @@
 """The files a container has on the host beside its layer: log, resolv.conf, volumes. All below the daemon's ROOT."""
 
+import contextlib
 import os
-import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
 import attrs
 
-from trioker.model.container import Container, VolumeMount
-from trioker.model.ids import new_id
+from trioker.linux import trees
+from trioker.model.container import Container
 from trioker.model.run import Bind
 
 HOST_RESOLV_CONF = "/etc/resolv.conf"
@@ -37,32 +36,26 @@ class Files:
         """Where its log is (``launcher.logfile``)."""
         return f"{self.containers}/{container_id}/log"
 
-    def create(self, container_id: str, dns: tuple[str, ...]) -> str:
-        """Make the container's directory; returns the path of its resolv.conf."""
-        os.mkdir(self.directory(container_id), 0o700)
-        if not dns:
-            return HOST_RESOLV_CONF
-        path = f"{self.directory(container_id)}/resolv.conf"
-        with open(path, "x", encoding="ascii") as file:
-            os.fchmod(file.fileno(), 0o644)
-            file.writelines(f"nameserver {each}\n" for each in dns)
-        return path
+    def resolv_conf(self, container_id: str, dns: tuple[str, ...]) -> str:
+        """Path of the file a container with these name servers sees as /etc/resolv.conf."""
+        return f"{self.directory(container_id)}/resolv.conf" if dns else HOST_RESOLV_CONF
 
-    def create_volumes(self, paths: Iterable[str]) -> tuple[VolumeMount, ...]:
-        """A fresh, empty directory for each path."""
-        mounts = tuple(VolumeMount(path, new_id()) for path in paths)
-        for each in mounts:
-            os.mkdir(f"{self.volumes}/{each.volume}", 0o755)
-        return mounts
+    def prepare(self, container: Container) -> None:
+        """Make what a start needs and is not there yet. Only a container on record has files: a creation cut short leaves none."""
+        os.makedirs(self.directory(container.id), 0o700, exist_ok=True)
+        for each in container.volumes:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(f"{self.volumes}/{each.volume}", 0o755)
+        if container.config.dns:
+            with open(container.resolv_conf, "w", encoding="ascii") as file:
+                os.fchmod(file.fileno(), 0o644)
+                file.writelines(f"nameserver {each}\n" for each in container.config.dns)
 
-    def remove_volumes(self, volumes: Iterable[str]) -> None:
-        """Delete volumes and what is in them; one that is gone is no error."""
-        for each in volumes:
-            shutil.rmtree(f"{self.volumes}/{each}", ignore_errors=True)
-
-    def remove(self, container_id: str) -> None:
-        """Delete the container's directory."""
-        shutil.rmtree(self.directory(container_id), ignore_errors=True)
+    def remove(self, container: Container) -> None:
+        """Delete the container's directory and the volumes its record still names, whatever containers have put there."""
+        for each in container.volumes:
+            _discard(f"{self.volumes}/{each.volume}")
+        _discard(self.directory(container.id))
 
     def binds(self, container: Container) -> tuple[Bind, ...]:
         """What is shown inside the container: its volumes, and resolv.conf where the host has one."""
@@ -70,3 +63,8 @@ class Files:
         if not os.path.exists(container.resolv_conf):
             return volumes
         return (Bind(container.resolv_conf, HOST_RESOLV_CONF, readonly=True), *volumes)
+
+
+def _discard(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        trees.remove_tree(path)

@@ -1,6 +1,7 @@
 """What the engine needs of other rooms. ``daemon.py`` plugs in the real ones; tests plug in hand-written fakes."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Container as Collection
 from typing import Any, Protocol
 
 import trio
@@ -53,6 +54,9 @@ class Runtime(Protocol):
 
     async def reconnect(self, container_id: str) -> Process | Exit | None:
         """A container of an earlier daemon: alive, ended with a record, or None where nothing is known (all is cleaned up)."""
+
+    async def sweep(self, keep: Collection[str]) -> None:
+        """``forget`` every run but those of ``keep``: what an earlier daemon had no time to clear away."""
 
     async def forget(self, container_id: str) -> None:
         """Remove what a finished run left: run directory, control groups. Idempotent."""

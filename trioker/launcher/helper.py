@@ -47,7 +47,7 @@ def _outcome(job: Job, spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.
     try:
         return {"event": "done", **job(spec, fds)}
     except BadArchive as error:
-        text = str(error)
+        return {"event": "failed", "message": str(error)[: wire.MAX_TEXT], "archive": True}
     except MemoryError:
         text = f"this takes more than {confine.MEMORY >> 20} MiB of memory"
     except OSError as error:

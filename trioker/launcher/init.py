@@ -33,8 +33,6 @@ class Zygote(NamedTuple):
     daemon: wire.Socket
     """Where orders come from."""
     hierarchies: Hierarchies
-    memory: list[tuple[int, int]]
-    """Where the zygote's writable memory is."""
 
 
 class Surroundings(NamedTuple):
@@ -47,8 +45,6 @@ class Surroundings(NamedTuple):
     monitor: wire.Socket
     """Whom to tell how it went. It hangs up when the monitor, our parent, ends."""
     hierarchies: Hierarchies
-    memory: list[tuple[int, int]]
-    """Where the zygote's writable memory is."""
 
 
 def main(around: Surroundings) -> NoReturn:
@@ -144,9 +140,8 @@ def continue_as_child(cgroup: int | None) -> None:
 
 
 def prepare(around: Surroundings) -> rootfs.Filesystems:
-    """What needs no order: memory, session, loopback, keyring, the kernel's filesystems. Raises Failed."""
+    """What needs no order: session, loopback, keyring, the kernel's filesystems. Raises Failed."""
     with stage("namespaces"):
-        process.own_memory(around.memory)
         die_with(around.monitor)
         os.umask(0)
         with suppress(PermissionError):  # a second try: a session's leader already

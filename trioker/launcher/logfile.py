@@ -145,6 +145,11 @@ class LogSnapshot:
             if stream in streams:
                 yield block[offset : offset + length]
 
+    def records(self) -> Iterator[tuple[int, bytes]]:
+        """Stream and bytes of each piece, in the order they were written."""
+        for stream, length, block, offset in self._walk():
+            yield stream, block[offset : offset + length]
+
     def _walk(self) -> Iterator[tuple[int, int, bytes, int]]:
         """Stream and length of each record, with a block that holds its data at an offset."""
         for fd, first, size in self._files:

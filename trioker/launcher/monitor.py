@@ -44,7 +44,8 @@ def main(zygote: Zygote, ours: wire.Socket, theirs: wire.Socket, release: int) -
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         maker = os.fork()
         if maker == 0:
-            init.main(Surroundings(zygote.daemon, release, theirs, zygote.hierarchies, zygote.memory))
+            ours.close()  # else init would never see it hang up
+            init.main(Surroundings(zygote.daemon, release, theirs, zygote.hierarchies))
         fd = ours.fileno()
         os.dup2(0, 2)  # the daemon's standard error must not stay open in a process that outlives it
         os.closerange(3, fd)
@@ -57,7 +58,8 @@ def main(zygote: Zygote, ours: wire.Socket, theirs: wire.Socket, release: int) -
             keep(*told)
         elif told:
             give_up(_packet(told[-1]))
-        os._exit(0)  # without a word: there was no order, or it was for a helper
+        process.reap_all()  # an init without a word had no order, or one for a helper
+        os._exit(0)
     except BaseException:  # noqa: BLE001  there is nobody above us, but for the loop of the zygote
         process.end_badly()
 

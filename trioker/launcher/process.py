@@ -39,6 +39,13 @@ def reap_nobody() -> None:
             pass
 
 
+def reap_all() -> None:
+    """Wait for every child: not every host's process 1 reaps what is left to it."""
+    with suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+
+
 def close_all_but(fds: Collection[int]) -> None:
     """Close every descriptor but 0, 1, 2 and these."""
     first = 3
@@ -47,24 +54,6 @@ def close_all_but(fds: Collection[int]) -> None:
             syscalls.close_range(first, fd - 1)
         first = fd + 1
     syscalls.close_range(first, _HIGHEST_FD)
-
-
-_MADV_POPULATE_WRITE = 23  # kernel 5.14; asm-generic/mman-common.h
-
-
-def writable_memory() -> list[tuple[int, int]]:
-    """Where this process's private memory is: address and length of each writable mapping."""
-    with open("/proc/self/maps", encoding="ascii") as maps:
-        fields = [line.split(maxsplit=2) for line in maps]
-    ends = [span.split("-") for span, rights, _ in fields if rights == "rw-p"]
-    return [(int(first, 16), int(last, 16) - int(first, 16)) for first, last in ends]
-
-
-def own_memory(places: list[tuple[int, int]]) -> None:
-    """Have the kernel copy all that a forked process shares with its parent, at once: a quarter of what a page fault for each page takes."""
-    for address, length in places:
-        with suppress(OSError):  # an older kernel, or a mapping that has gone
-            syscalls.madvise(address, length, _MADV_POPULATE_WRITE)
 
 
 def set_name(name: str) -> None:

@@ -24,7 +24,11 @@ def main(arguments: list[str]) -> int:
     fd = int(arguments[1])
     with suppress(PermissionError):  # a session's leader already
         os.setsid()
+    null = os.open("/dev/null", os.O_RDWR)
+    for standard in (0, 1):  # standard error stays the daemon's, in the zygote and in what has no order yet
+        os.dup2(null, standard)
     process.close_all_but({fd})
+    process.set_name("trioker-launch")
     process.reset_signals()
     process.become_undumpable()
     process.reap_nobody()
@@ -33,7 +37,7 @@ def main(arguments: list[str]) -> int:
     hierarchies = cgroups.detect()
     gc.collect()
     gc.freeze()
-    serve(Zygote(wire.adopt(fd), hierarchies, process.writable_memory()))
+    serve(Zygote(wire.adopt(fd), hierarchies))
     return 0
 
 

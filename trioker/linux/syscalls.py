@@ -186,11 +186,6 @@ def close_range(first: int, last: int, flags: int = 0) -> None:
     _checked(_syscall(_CLOSE_RANGE, first, last, flags), "close_range")
 
 
-def madvise(address: int, length: int, advice: int) -> None:
-    """madvise(2)."""
-    _checked(_libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), advice), "madvise")
-
-
 def prctl(option: int, argument: int | bytes) -> None:
     """prctl(2) with one argument; the others are zero, as most options demand."""
     zero = ctypes.c_ulong(0)

@@ -29,15 +29,23 @@ def exit_from(fields: dict[str, object]) -> Exit:
 class MonitoredProcess:
     """Implements ``engine.ports.Process``. Made from the monitor's ``started`` event, whose descriptors it owns from then on.
 
-    ``lost`` tells the end of a run whose monitor hung up without word.
+    ``lost`` is asked when the monitor hangs up without word: it tells the run's end, or gives a new connection to a monitor that lives.
     """
 
-    def __init__(self, channel: Channel, started: Event, lost: Callable[["MonitoredProcess"], Awaitable[Exit]]) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        started: Event,
+        lost: Callable[["MonitoredProcess"], Awaitable[Exit | Channel]],
+        *,
+        subscribed: bool = False,
+    ) -> None:
         self.pid = int(started.fields["pid"])
         self.started_ns = int(started.fields["started_ns"])
         self.warnings = tuple(started.fields.get("warnings", ()))
         self._channel = channel
         self._lost = lost
+        self._subscribed = subscribed
         self.pidfd = started.fds["pidfd"]
         self._stdin = started.fds.get("stdin", -1)
         self._tty = bool(started.fields["tty"])
@@ -55,14 +63,22 @@ class MonitoredProcess:
                 case Event():
                     continue
                 case None:
-                    return await self._lost(self)
+                    found = await self._lost(self)
+                    if isinstance(found, Exit):
+                        return found
+                    self._channel.close()
+                    self._channel = found
+                    if self._subscribed:
+                        await self.subscribe()
 
     async def subscribe(self) -> None:
         """Ask for output."""
+        self._subscribed = True
         await self._tell("attach")
 
     async def unsubscribe(self) -> None:
         """Ask for no more."""
+        self._subscribed = False
         await self._tell("detach")
 
     async def _tell(self, operation: str) -> None:

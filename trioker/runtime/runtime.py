@@ -9,7 +9,7 @@ import select
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Container, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -61,13 +61,15 @@ class Runtime:
         os.mkdir(self._run_dir(run.id), 0o700)
         spec = launch_spec(run, mounts, self._place)
         with trio.move_on_after(LAUNCH_WITHIN):
-            generation = await self._zygote.wait_up()
-            event, channel = await self._launch_once(spec)
-            if event is None and await self._order_was_lost(generation, run.id):
+            while True:
+                generation = await self._zygote.wait_up()
                 event, channel = await self._launch_once(spec)
+                if event is not None or not await self._order_was_lost(generation, run.id):
+                    break
+                channel.close()
             match event:
                 case Event({"event": "started"}, _):
-                    return self._process(channel, event, run.id)
+                    return self._process(channel, event, run.id, subscribed=run.attached)
                 case Event({"event": "failed"} as fields, _):
                     channel.close()
                     await self.forget(run.id)
@@ -99,11 +101,22 @@ class Runtime:
                 await trio.sleep(0.05)
         return self._zygote.generation != generation and not os.listdir(self._run_dir(container_id))
 
-    def _process(self, channel: Channel, started: Event, container_id: str) -> MonitoredProcess:
-        return MonitoredProcess(channel, started, functools.partial(self._lost, container_id))
+    def _process(
+        self, channel: Channel, started: Event, container_id: str, *, subscribed: bool = False
+    ) -> MonitoredProcess:
+        return MonitoredProcess(channel, started, functools.partial(self._lost, container_id), subscribed=subscribed)
 
-    async def _lost(self, container_id: str, process: MonitoredProcess) -> Exit:
-        """The end of a run whose monitor hung up without word: its record; or what is left is ended here."""
+    async def _lost(self, container_id: str, process: MonitoredProcess) -> Exit | Channel:
+        """What is behind a monitor's hang-up: it cut us off because we were stopped, the run has ended, or the monitor was killed.
+
+        In the last case what is left of the container is ended here.
+        """
+        connected = await self._connect(container_id)
+        if connected is not None:
+            channel, started = connected
+            for fd in started.fds.values():
+                os.close(fd)  # the process has them
+            return channel
         ended = self._exit_record(container_id)
         if ended is not None:
             return ended
@@ -114,24 +127,34 @@ class Runtime:
 
     async def reconnect(self, container_id: str) -> MonitoredProcess | Exit | None:
         """A container of an earlier daemon: alive, ended with a record, or None where nothing is known (all is cleaned up)."""
-        run_dir = self._run_dir(container_id)
-        if not os.path.isdir(run_dir):
-            return None
-        with trio.move_on_after(LAUNCH_WITHIN), contextlib.suppress(OSError):
-            channel = await Channel.connect(run_dir, "monitor.sock")
-            event = await channel.receive()
-            if isinstance(event, Event) and event.fields["event"] == "started":
-                return self._process(channel, event, container_id)
-            channel.close()
+        connected = await self._connect(container_id)
+        if connected is not None:
+            return self._process(*connected, container_id)
         ended = self._exit_record(container_id)
-        if ended is None and _read_json(f"{run_dir}/running.json") is not None:
+        if ended is None and _read_json(f"{self._run_dir(container_id)}/running.json") is not None:
             # It ran, and there is neither a monitor nor a record of the end: ``forget`` ends what is left of it.
             ended = Exit(KILLED, time.time_ns(), error=MONITOR_KILLED)
         return ended
 
+    async def _connect(self, container_id: str) -> tuple[Channel, Event] | None:
+        """A new connection to a container's monitor and what it says first; None where nobody listens."""
+        with trio.move_on_after(LAUNCH_WITHIN), contextlib.suppress(OSError):
+            channel = await Channel.connect(self._run_dir(container_id), "monitor.sock")
+            event = await channel.receive()
+            if isinstance(event, Event) and event.fields["event"] == "started":
+                return channel, event
+            channel.close()
+        return None
+
     def _exit_record(self, container_id: str) -> Exit | None:
         record = _read_json(f"{self._run_dir(container_id)}/exit.json")
         return exit_from(record) if record else None
+
+    async def sweep(self, keep: Container[str]) -> None:
+        """``forget`` every run but those of ``keep``."""
+        for container_id in os.listdir(self._place.run_root):
+            if container_id not in keep:
+                await self.forget(container_id)
 
     async def forget(self, container_id: str) -> None:
         """Remove what a finished or failed run left: processes, run directory, control groups. Idempotent."""
@@ -197,7 +220,8 @@ async def _helper_result(channel: Channel) -> dict[str, Any]:
             case Event({"event": "done"} as fields, _):
                 return fields
             case Event({"event": "failed"} as fields, _):
-                raise InvalidParameter(str(fields["message"]))
+                kind = InvalidParameter if fields.get("archive") else TriokerError
+                raise kind(str(fields["message"]))
         raise TriokerError("the helper died before it was done")
     raise TriokerError(f"the helper said nothing for {HELPER_ENDS_WITHIN:.0f} seconds")
 

@@ -19,6 +19,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from trioker.state.errors import StateError, StoreDamaged
 from trioker.state.schema import migrate
 
 PAGE = 4096
+RESERVE = 4 * 2**20
+"""Bytes set aside for the WAL, about what it holds between two checkpoints: on a disk that is full, removing, which makes room, is written
+down too. SQLite does not mind bytes behind its last frame: after each checkpoint there are old ones."""
 
 Row = tuple[Any, ...]
 
@@ -82,6 +86,8 @@ class Connection:
                 raise StoreDamaged(f"{self._path} is damaged: {finding}")
         self._synchronous(full=True)
         migrate(self._sqlite, str(self._path))
+        with suppress(OSError):  # the disk is full already, or its filesystem cannot
+            _set_aside(f"{self._path}-wal")
 
     def _synchronous(self, *, full: bool) -> None:
         if full != self._full:  # has no effect inside a transaction
@@ -139,6 +145,14 @@ class Connection:
             if primary == sqlite3.SQLITE_BUSY:
                 return StateError(f"{self._path} is in use by another process")
         return StateError(f"{self._path} {what}: {error}")
+
+
+def _set_aside(wal: str) -> None:
+    fd = os.open(wal, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, RESERVE)
+    finally:
+        os.close(fd)
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -101,7 +101,9 @@ def _recorded(place: Path) -> str:
 
 
 def _record(place: Path, name: str) -> None:
-    """Written whole by a rename; the sync of the first layer's commit covers it."""
+    """Written whole by a rename; the sync of the first layer's commit covers it. What is there already needs no room on a full disk."""
+    if _recorded(place) == name:
+        return
     fresh = place / "driver.new"
     fresh.write_text(f"{name}\n", encoding="utf-8")
     fresh.rename(place / "driver")

@@ -1,7 +1,7 @@
 """Hand-written fakes of the rooms the engine needs (``engine.ports``): containers whose life a test directs."""
 
 import signal as signals
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 
 import attrs
 import trio
@@ -107,6 +107,7 @@ class FakeRuntime:
         self.runs: list[Run] = []
         self.survivors: dict[str, FakeProcess | Exit] = {}
         self.forgotten: list[str] = []
+        self.kept: Collection[str] = ()
         self.tree = b"tar"
 
     async def launch(self, run: Run, mounts: Sequence[Mount]) -> FakeProcess:
@@ -123,6 +124,10 @@ class FakeRuntime:
         """What an earlier daemon left."""
         await trio.lowlevel.checkpoint()
         return self.survivors.get(container_id)
+
+    async def sweep(self, keep: Collection[str]) -> None:
+        """Remember what was kept."""
+        self.kept = keep
 
     async def forget(self, container_id: str) -> None:
         """Clear away."""
