@@ -1,5 +1,3 @@
-from collections.abc import AsyncIterator
-
 import attrs
 import pytest
 
@@ -31,8 +29,8 @@ def build_house(nursery, tmp_path, records=None, runtime=None, abilities=None):
 
 
 @pytest.fixture
-async def house(nursery, tmp_path) -> AsyncIterator[House]:
-    yield build_house(nursery, tmp_path)
+async def house(nursery, tmp_path) -> House:
+    return build_house(nursery, tmp_path)
 
 
 @pytest.fixture

@@ -164,7 +164,7 @@ async def test_volumes_from_an_unknown_container_fails_the_start_and_names_it(ho
     assert house.containers.get(created.id).state.phase is Phase.CREATED
 
 
-async def test_two_removals_at_once_remove_once(house, nursery):
+async def test_two_removals_at_once_remove_once(house):
     created = await house.containers.create(DATE)
     outcomes = []
 

@@ -1,4 +1,3 @@
-# ruff: noqa: ARG001 - pytest-trio finds its clock among a test's arguments
 """Slow and silent clients. The clock jumps: nothing here takes as long as it says."""
 
 from contextlib import suppress

@@ -1,4 +1,3 @@
-# ruff: noqa: ARG001 - pytest-trio finds its clock among a test's arguments
 """Clients that go away, over real sockets: a hang-up is the kernel's to tell."""
 
 import socket

@@ -1,4 +1,3 @@
-# ruff: noqa: ARG001 - pytest-trio finds its clock among a test's arguments
 import ssl
 
 import pytest

@@ -144,11 +144,16 @@ class Lab:
     def order(self, spec):
         """Ask for a launch; the line to its monitor."""
         self.names.append(spec["id"])
+        return self.order_kind("launch", spec)
+
+    def order_kind(self, kind, spec, **fds):
+        """Ask for a process; the line it answers on."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         fd = os.memfd_create("spec")
         os.write(fd, json.dumps(spec).encode())
-        head = b"J" + json.dumps({"kind": "launch", "fds": ["report", "spec"]}).encode()
-        socket.send_fds(self.control, [head], [theirs.fileno(), fd])
+        fds |= {"report": theirs.fileno(), "spec": fd}
+        head = b"J" + json.dumps({"kind": kind, "fds": list(fds)}).encode()
+        socket.send_fds(self.control, [head], list(fds.values()))
         os.close(fd)
         theirs.close()
         return self.adopt(ours)

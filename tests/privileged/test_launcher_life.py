@@ -1,10 +1,12 @@
 """The life of containers whose daemons, launchers and monitors come and go: streams, terminals, reconnection, violent ends."""
 
 import fcntl
+import io
 import os
 import select
 import signal
 import struct
+import tarfile
 import termios
 from pathlib import Path
 
@@ -253,3 +255,19 @@ def test_a_monitor_holds_only_what_its_container_needs(lab):
     held = [os.readlink(f"/proc/{monitor}/fd/{fd}").partition(":")[0] for fd in os.listdir(f"/proc/{monitor}/fd")]
     assert sorted(held) == ["/dev/null"] * 3 + ["anon_inode"] + ["pipe"] * 2 + ["socket"] * 3
     assert os.getsid(monitor) == monitor
+
+
+def test_an_order_for_a_helper_is_carried_out_and_leaves_no_process(lab):
+    (lab.path / "tree").mkdir()
+    reader, writer = os.pipe()
+    spec = {"path": str(lab.path / "tree"), "whiteouts": "remove", "max_bytes": 2**20, "max_entries": 10}
+    line = lab.order_kind("unpack", spec, data=reader)
+    os.close(reader)
+    member = tarfile.TarInfo("file")
+    member.size = 5
+    with os.fdopen(writer, "wb") as stream, tarfile.open(fileobj=stream, mode="w|") as archive:
+        archive.addfile(member, io.BytesIO(b"hello"))
+    assert line.hear()["event"] == "done"
+    assert line.hear() is None
+    assert (lab.path / "tree" / "file").read_text() == "hello"
+    assert lab.run("one", "true") == ("", 0)
