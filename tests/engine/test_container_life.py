@@ -8,7 +8,7 @@ import trio
 from trioker.model.container import Config, Phase
 from trioker.model.errors import Impossible, LaunchFailed, NotFound, TriokerError
 from trioker.model.run import Exit
-from trioker.testing.fake_rooms import FakeProcess
+from trioker.testing.fake_rooms import FakeProcess, FakeRecords
 
 DATE = Config(image="busybox", command=("date",))
 
@@ -247,3 +247,37 @@ async def test_a_client_that_goes_away_during_start_leaves_no_half_started_conta
 async def test_sizes_are_the_own_layer_and_the_sum_with_the_images(house):
     created = await house.containers.create(DATE)
     assert await house.containers.sizes(created.id) == (10, 110)
+
+
+async def test_what_an_earlier_daemon_left_of_ended_runs_is_swept_and_live_runs_are_kept(house, build):
+    name = await start_with(house, DATE, FakeProcess())
+    full = house.containers.get(name).id
+    house.runtime.survivors = {full: FakeProcess()}
+    later = build(records=house.records, runtime=house.runtime)
+    await later.containers.recover()
+    assert house.runtime.kept == {full}
+
+
+class FullRecords(FakeRecords):
+    """No record can be written."""
+
+    async def save_container(self, container, *, durable=False):
+        raise TriokerError("the disk is full")
+
+
+async def test_a_creation_that_cannot_be_recorded_leaves_no_layer(build):
+    house = build(records=FullRecords())
+    with pytest.raises(TriokerError, match="the disk is full"):
+        await house.containers.create(DATE)
+    assert house.layers.parents == {}
+    assert house.containers.all() == []
+
+
+async def test_the_files_of_a_container_are_made_when_it_starts(house):
+    created = await house.containers.create(attrs.evolve(DATE, volumes=("/data",), dns=("9.9.9.9",)))
+    assert os.listdir(house.files.containers) == os.listdir(house.files.volumes) == []
+    await house.containers.start(created.id)
+    record = house.containers.get(created.id)
+    with open(record.resolv_conf) as file:
+        assert file.read() == "nameserver 9.9.9.9\n"
+    assert os.listdir(house.files.volumes) == [record.volumes[0].volume]

@@ -5,7 +5,7 @@ import trio.testing
 
 from trioker.engine import hub
 from trioker.engine.attach import DetachKeys
-from trioker.launcher.logfile import LogWriter
+from trioker.launcher.logfile import OVERHEAD, LogSnapshot, LogWriter
 from trioker.model.attach import AttachRequest
 from trioker.model.container import Config
 from trioker.model.errors import LaunchFailed
@@ -243,3 +243,29 @@ async def test_a_client_still_in_the_log_is_sent_back_to_it_rather_than_cut(hous
     reading.set()
     process.ends()
     assert await session.rest() == b"a" * 100 + b"b" * 5000
+
+
+async def test_after_a_lost_connection_the_gap_is_filled_from_the_log(house, nursery):
+    name, process = await running(house)
+    process.position = logged(house, name, (1, b"before"))
+    session = await attached(house, nursery, name, LIVE)
+    process.prints(b"live ")
+    process.position = logged(house, name, (1, b"x" * 5), (2, b"missed "), (1, b"too "))
+    await trio.testing.wait_all_tasks_blocked()
+    # The monitor's position is behind what we have not been told; "x"*5 stands in the log for the live piece.
+    house.containers._cells[house.containers.get(name).id].hub.position = logged_positions(house, name)[1]
+    await process.subscribe()
+    process.prints(b"again")
+    process.ends()
+    assert await session.rest() == b"live missed too again"
+
+
+def logged_positions(house, name):
+    """The position behind each record of the log."""
+    directory = house.files.log_directory(house.containers.get(name).id)
+    snapshot = LogSnapshot(directory)
+    positions = []
+    for _, data in snapshot.records():
+        positions.append((positions[-1] if positions else 0) + len(data) + OVERHEAD)
+    snapshot.close()
+    return positions
