@@ -79,7 +79,7 @@ class FakeLayers:
     """Keys that cannot be removed."""
 
     @asynccontextmanager
-    async def stage(self, parent):  # noqa: ARG002 - the port's shape
+    async def stage(self, parent):
         key = f"{len(self.parents) + len(self.staged) + 1:064x}"
         self.staged.add(key)
         try:
@@ -105,7 +105,7 @@ class FakeUnpacker:
 
     seen: bytes = b""
 
-    async def unpack(self, path, whiteouts, chunks):  # noqa: ARG002 - the port's shape
+    async def unpack(self, path, whiteouts, chunks):
         async for chunk in chunks:
             self.seen += chunk
             if b"evil" in chunk:

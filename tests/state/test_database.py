@@ -50,10 +50,6 @@ async def test_what_was_saved_is_there_when_the_store_is_opened_again(path):
         await database.save_layer(LayerRecord("k", "p", ready=True))
         await database.save_layer(LayerRecord("gone", "", ready=False))
         await database.delete_layer("gone")
-        await database.save_volume("v")
-        await database.save_volume("v")
-        await database.save_volume("w")
-        await database.delete_volume("w")
         await database.save_meta("driver", "vfs")
         await database.save_meta("driver", "overlay")
         store_id = database.store_id
@@ -62,7 +58,6 @@ async def test_what_was_saved_is_there_when_the_store_is_opened_again(path):
         assert sorted(database.images(), key=lambda image: image.id) == [IMAGE, OTHER]
         assert set(database.tags()) == {Tag("base", "latest", OTHER.id), Tag("base", "old", IMAGE.id)}
         assert database.layers() == (LayerRecord("k", "p", ready=True),)
-        assert database.volumes() == ("v",)
         assert database.meta("driver") == "overlay"
         assert database.meta("colour") == ""
         assert database.store_id == store_id
@@ -90,7 +85,7 @@ async def test_a_name_never_points_at_an_image_that_is_not_there(path):
 
 async def test_only_the_owner_may_read_the_files(path):
     async with open_database(path) as database:
-        await database.save_volume("v")
+        await database.save_layer(LayerRecord("v", "", ready=True))
         modes = {name: stat.S_IMODE(os.stat(path.parent / name).st_mode) for name in os.listdir(path.parent)}
     assert modes == {"state.db": 0o600, "state.db-wal": 0o600}
 
@@ -148,9 +143,9 @@ async def test_a_write_cancelled_before_it_began_is_not_done(path):
     async with open_database(path) as database:
         with trio.CancelScope() as scope:
             scope.cancel()
-            await database.save_volume("v")
+            await database.save_layer(LayerRecord("v", "", ready=True))
         assert scope.cancelled_caught
-        assert database.volumes() == ()
+        assert database.layers() == ()
 
 
 async def test_a_write_cancelled_while_it_waits_is_done_all_the_same(path):
@@ -181,14 +176,14 @@ async def test_a_closed_store_takes_no_writes(path):
     async with open_database(path) as database:
         pass
     with pytest.raises(StateError, match="closed"):
-        await database.save_volume("v")
+        await database.save_layer(LayerRecord("v", "", ready=True))
 
 
 async def test_the_wal_is_carried_over_before_it_grows_without_bound(path):
     async with open_database(path) as database:
         for number in range(2500):
-            await database.save_meta("key", f"{number}") if number % 100 == 0 else await database.save_volume(
-                f"{number}"
+            await database.save_meta("key", f"{number}") if number % 100 == 0 else await database.save_layer(
+                LayerRecord(f"{number}", "", ready=True)
             )
         assert os.stat(f"{path}-wal").st_size < 6 * 2**20
     assert os.listdir(path.parent) == ["state.db"]
@@ -262,7 +257,7 @@ def test_a_write_counts_two_pages_for_a_row_and_more_for_a_long_one():
 def test_values_sqlite_cannot_hold_are_a_state_error(path):
     connection = Connection(path)
     with pytest.raises(StateError):
-        connection.apply([Write((Statement("INSERT INTO volumes VALUES (?)", (2**70,)),))])
+        connection.apply([Write((Statement("INSERT INTO layers VALUES (?, '', 1)", (2**70,)),))])
     with pytest.raises(StateError):
-        connection.apply([Write((Statement("INSERT INTO volumes VALUES (?)", ("\udcff",)),))])
+        connection.apply([Write((Statement("INSERT INTO layers VALUES (?, '', 1)", ("\udcff",)),))])
     connection.close()

@@ -8,7 +8,7 @@ from trioker.state.schema import STEPS, migrate
 
 
 def add_colour(connection: sqlite3.Connection) -> None:
-    connection.execute("ALTER TABLE volumes ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'")
+    connection.execute("ALTER TABLE layers ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'")
 
 
 def fail_half_way(connection: sqlite3.Connection) -> None:
@@ -41,10 +41,10 @@ def test_todays_store_is_left_alone(connection):
 
 def test_an_older_store_takes_the_steps_it_lacks_and_keeps_its_rows(connection):
     migrate(connection, "x", STEPS[:1])
-    connection.execute("INSERT INTO volumes VALUES ('v')")
+    connection.execute("INSERT INTO layers VALUES ('v', '', 1)")
     migrate(connection, "x", (STEPS[0], add_colour))
     assert version(connection) == 2
-    assert connection.execute("SELECT id, colour FROM volumes").fetchall() == [("v", "grey")]
+    assert connection.execute("SELECT key, colour FROM layers").fetchall() == [("v", "grey")]
 
 
 def test_a_step_that_fails_leaves_the_store_as_it_was(connection):

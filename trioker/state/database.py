@@ -26,7 +26,6 @@ _SAVE_CONTAINER = "INSERT INTO containers VALUES (?, ?) ON CONFLICT (id) DO UPDA
 _SAVE_IMAGE = "INSERT INTO images VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record"
 _SAVE_TAG = "INSERT INTO tags VALUES (?, ?, ?) ON CONFLICT (repository, tag) DO UPDATE SET image_id = excluded.image_id"
 _SAVE_LAYER = "INSERT OR REPLACE INTO layers VALUES (?, ?, ?)"
-_SAVE_VOLUME = "INSERT OR IGNORE INTO volumes VALUES (?)"
 
 
 @asynccontextmanager
@@ -109,20 +108,6 @@ class Database:
     async def delete_layer(self, key: str) -> None:
         """Forget the record; an unknown key is no error."""
         await self._write(Statement("DELETE FROM layers WHERE key = ?", (key,)))
-
-    # Volumes
-
-    def volumes(self) -> Sequence[str]:
-        """Every volume's id."""
-        return tuple(volume for (volume,) in self._connection.rows("SELECT id FROM volumes"))
-
-    async def save_volume(self, volume: str) -> None:
-        """Remember a volume; one that is known already is no error."""
-        await self._write(Statement(_SAVE_VOLUME, (volume,)))
-
-    async def delete_volume(self, volume: str) -> None:
-        """Forget a volume; an unknown id is no error."""
-        await self._write(Statement("DELETE FROM volumes WHERE id = ?", (volume,)))
 
     # The store itself
 

@@ -21,7 +21,6 @@ _TABLES = (
         PRIMARY KEY (repository, tag)
     ) WITHOUT ROWID""",
     "CREATE TABLE layers (key TEXT PRIMARY KEY, parent TEXT NOT NULL, ready INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE volumes (id TEXT PRIMARY KEY) WITHOUT ROWID",
 )
 
 
