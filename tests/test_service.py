@@ -7,7 +7,7 @@ import socket
 import pytest
 import trio
 
-from trioker.service import JsonFormatter, StartError, locked, notify, pid_file, wait_for_stop
+from trioker.service import STOP_SIGNALS, JsonFormatter, StartError, locked, notify, pid_file, wait_for_stop
 
 
 def test_a_directory_is_held_by_one_process_at_a_time(tmp_path):
@@ -44,18 +44,18 @@ def test_systemd_is_told_where_it_asked(tmp_path, monkeypatch):
 async def test_term_and_int_stop_and_hup_does_not(number, nursery):
     stopped = trio.Event()
 
-    async def wait():
-        await wait_for_stop()
+    async def wait(signals):
+        await wait_for_stop(signals)
         stopped.set()
 
-    nursery.start_soon(wait)
-    await trio.testing.wait_all_tasks_blocked()
-    os.kill(os.getpid(), signal.SIGHUP)
-    await trio.testing.wait_all_tasks_blocked()
-    assert not stopped.is_set()
-    os.kill(os.getpid(), number)
-    with trio.fail_after(5):
-        await stopped.wait()
+    with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
+        nursery.start_soon(wait, signals)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not stopped.is_set()
+        os.kill(os.getpid(), number)
+        with trio.fail_after(5):
+            await stopped.wait()
 
 
 def test_the_json_log_has_one_object_a_line_with_the_traceback_inside():

@@ -9,7 +9,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from pathlib import Path
 
 import attrs
@@ -36,6 +36,7 @@ from trioker.runtime.runtime import Runtime
 from trioker.runtime.spec import Place
 from trioker.runtime.zygote import Zygote
 from trioker.service import (
+    STOP_SIGNALS,
     StartError,
     configure_logging,
     locked,
@@ -88,7 +89,7 @@ async def run(options: DaemonOptions) -> None:
     """Open every room, serve, and close them again."""
     rlimits = raise_open_files_limit()
     options.root.mkdir(mode=0o711, parents=True, exist_ok=True)
-    with locked(options.root), pid_file(options.pid_file):
+    with trio.open_signal_receiver(*STOP_SIGNALS) as signals, locked(options.root), pid_file(options.pid_file):
         async with open_database(options.root / "state.db") as database:
             with exec_root(options.exec_root, database.store_id) as place:
                 choice = Choice(options.storage_driver, dict(options.storage_options), options.driver_dirs)
@@ -98,7 +99,7 @@ async def run(options: DaemonOptions) -> None:
                     runtime = Runtime(zygote, attrs.evolve(place, rlimits=rlimits))
                     log.info("trioker %s, storage driver %s on %s", __version__, store.driver.name, options.root)
                     backend = await open_engine(options, database, store.layers, runtime, nursery)
-                    await serve_api(options, backend)
+                    await serve_api(options, backend, signals)
                     nursery.cancel_scope.cancel()
         notify("STOPPING=1")
 
@@ -130,7 +131,7 @@ async def open_engine(
     return Backend(System(containers, images, options.debug, abilities), containers, images)
 
 
-async def serve_api(options: DaemonOptions, backend: Backend) -> None:
+async def serve_api(options: DaemonOptions, backend: Backend, signals: AsyncIterable[int]) -> None:
     """Answer requests until told to stop."""
     tls = None
     if options.tls is not None:
@@ -151,7 +152,7 @@ async def serve_api(options: DaemonOptions, backend: Backend) -> None:
             log.info("serving on %s", each)
         gc.freeze()
         notify("READY=1")
-        await wait_for_stop()
+        await wait_for_stop(signals)
         serving.cancel_scope.cancel()
 
 

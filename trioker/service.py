@@ -9,10 +9,8 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterable, Iterator
 from pathlib import Path
-
-import trio
 
 log = logging.getLogger("trioker")
 
@@ -88,11 +86,14 @@ def notify(state: str) -> None:
         sock.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
 
 
-async def wait_for_stop() -> None:
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Those the daemon receives; from the very beginning, so that none of them ends it by default half-way."""
+
+
+async def wait_for_stop(signals: AsyncIterable[int]) -> None:
     """Until SIGTERM or SIGINT. SIGHUP changes nothing: there is nothing to read again."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        async for number in signals:
-            if number != signal.SIGHUP:
-                log.info("%s: stopping; containers run on", signal.Signals(number).name)
-                return
-            log.info("SIGHUP: nothing to re-read")
+    async for number in signals:
+        if number != signal.SIGHUP:
+            log.info("%s: stopping; containers run on", signal.Signals(number).name)
+            return
+        log.info("SIGHUP: nothing to re-read")

@@ -125,7 +125,7 @@ def descriptors(ancillary: Ancillary) -> tuple[int, ...]:
     fds: tuple[int, ...] = ()
     for level, kind, rights in ancillary:
         if (level, kind) == _RIGHTS:
-            fds += struct.unpack(f"{len(rights) // 4}i", rights[: len(rights) // 4 * 4])
+            fds += tuple(memoryview(rights[: len(rights) // 4 * 4]).cast("i"))
     return fds
 
 

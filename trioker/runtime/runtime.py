@@ -160,7 +160,7 @@ class Runtime:
         """Remove what a finished or failed run left: processes, run directory, control groups. Idempotent."""
         run_dir = self._run_dir(container_id)
         running = _read_json(f"{run_dir}/running.json")
-        if running is not None and not os.path.exists(f"{run_dir}/exit.json"):
+        if running is not None:  # left by a monitor that was killed, or could not remove the control groups
             await trio.to_thread.run_sync(_end_run, running)
         shutil.rmtree(run_dir, ignore_errors=True)
 
