@@ -42,7 +42,6 @@ class MonitoredProcess:
     ) -> None:
         self.pid = int(started.fields["pid"])
         self.started_ns = int(started.fields["started_ns"])
-        self.warnings = tuple(started.fields.get("warnings", ()))
         self._channel = channel
         self._lost = lost
         self._subscribed = subscribed

@@ -22,6 +22,7 @@ from trioker.linux import cgroups
 from trioker.linux.mounts import Mount
 from trioker.linux.pidfd import process_start_time
 from trioker.model.errors import InvalidParameter, LaunchFailed, TriokerError
+from trioker.model.ids import short_id
 from trioker.model.layer import Unpacked
 from trioker.model.run import Exit, Run
 from trioker.runtime.channel import Channel, Event
@@ -69,6 +70,8 @@ class Runtime:
                 channel.close()
             match event:
                 case Event({"event": "started"}, _):
+                    for warning in event.fields["warnings"]:
+                        log.warning("container %s: %s", short_id(run.id), warning)
                     return self._process(channel, event, run.id, subscribed=run.attached)
                 case Event({"event": "failed"} as fields, _):
                     channel.close()
