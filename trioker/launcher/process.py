@@ -9,14 +9,16 @@ from typing import NoReturn
 
 from trioker.linux import syscalls
 
+_LIBRARY_SIGNALS = (32, 33)  # glibc's own; its posix_spawn, which make uses, leaves them ignored in what it starts
 _HIGHEST_FD = 2**32 - 1
 
 
 def reset_signals() -> None:
     """Let every signal do what it does by default, and block none: both are inherited over fork and (ignoring, blocking) over exec."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        with suppress(OSError):  # the C library keeps two real-time signals for itself
-            signal.signal(number, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_DFL)
+    for kept in _LIBRARY_SIGNALS:
+        syscalls.rt_sigaction_default(kept)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # a peer that is gone and a full file are errors to us, not a death
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

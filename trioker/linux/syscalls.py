@@ -66,8 +66,8 @@ KEYCTL_JOIN_SESSION_KEYRING = 1
 
 _SIGCHLD = 17
 _NUMBERS = {
-    "x86_64": {"pivot_root": 155, "keyctl": 250},
-    "aarch64": {"pivot_root": 41, "keyctl": 219},
+    "x86_64": {"pivot_root": 155, "keyctl": 250, "rt_sigaction": 13},
+    "aarch64": {"pivot_root": 41, "keyctl": 219, "rt_sigaction": 134},
 }.get(os.uname().machine, {})
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
 _CLONE3, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 435, 436, 437, 442
@@ -191,6 +191,12 @@ def prctl(option: int, argument: int | bytes) -> None:
     zero = ctypes.c_ulong(0)
     value = argument if isinstance(argument, bytes) else ctypes.c_ulong(argument)
     _checked(_libc.prctl(option, value, zero, zero, zero), "prctl")
+
+
+def rt_sigaction_default(number: int) -> None:
+    """Let a signal do what it does by default, also one that the C library keeps for itself and refuses: rt_sigaction(2)."""
+    default = bytes(32)  # struct sigaction of the kernel: SIG_DFL, no flags, no restorer, an empty mask
+    _checked(_syscall(_NUMBERS["rt_sigaction"], number, default, None, 8), "rt_sigaction")
 
 
 def keyctl_join_session_keyring() -> None:
