@@ -63,7 +63,12 @@ def pid_file(path: Path | None) -> Iterator[None]:
     if path is None:
         yield
         return
-    path.write_text(f"{os.getpid()}\n")
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StartError(f"the pid file {path} cannot be written: {error.strerror}") from None
+    with open(fd, "w", encoding="ascii") as file:
+        file.write(f"{os.getpid()}\n")
     try:
         yield
     finally:

@@ -161,7 +161,9 @@ async def test_volumes_from_an_unknown_container_fails_the_start_and_names_it(ho
     created = await house.containers.create(attrs.evolve(DATE, volumes_from="feed"))
     with pytest.raises(TriokerError, match="Container feed not found"):
         await house.containers.start(created.id)
-    assert house.containers.get(created.id).state.phase is Phase.CREATED
+    state = house.containers.get(created.id).state
+    assert (state.phase, state.exit_code) == (Phase.EXITED, 128)
+    assert "Container feed not found" in state.error
 
 
 async def test_two_removals_at_once_remove_once(house):

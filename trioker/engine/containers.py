@@ -84,7 +84,7 @@ class Containers:
         for cell in list(self._cells.values()):
             if cell.state.phase is Phase.REMOVING:
                 await self._remove(cell)
-            elif cell.state.phase is Phase.STARTING:
+            elif cell.state.phase in {Phase.STARTING, Phase.RUNNING}:
                 await self._find_again(cell)
         await self._runtime.sweep({each.record.id for each in self._cells.values() if each.run is not None})
 
@@ -176,13 +176,13 @@ class Containers:
             if not cell.run.ended.is_set():
                 raise TriokerError(f"The container {cell.record.id} is already running.")
             await cell.run.settled.wait()
-        self._inherit_volumes(cell)
         with trio.CancelScope(shield=True):
             cell.step(Step.START, error="", oom_killed=False)
             await self._records.save_container(cell.record)
             if cell.hub.watched:
                 cell.hub.begin(log_end(self._files.log_directory(cell.record.id)))
             try:
+                self._inherit_volumes(cell)
                 self._files.prepare(cell.record)
                 mounts = self._layers.mounts(cell.record.id, readonly=False)
                 process = await self._runtime.launch(self._run_of(cell), mounts)
@@ -190,6 +190,7 @@ class Containers:
                 await self._failed(cell, failure)
                 raise
             self._took_off(cell, process)
+            await self._records.save_container(cell.record)
 
     def _run_of(self, cell: Cell) -> Run:
         record = cell.record
@@ -222,7 +223,8 @@ class Containers:
         code = failure.exit_code if isinstance(failure, LaunchFailed) else 128
         if cell.hub.live:
             await cell.hub.deliver(Output(STDERR, f"{failure}\n".encode(errors="surrogateescape"), cell.hub.position))
-        await self._settle(cell, Exit(code, time.time_ns(), error=str(failure)))
+        oom_killed = isinstance(failure, LaunchFailed) and failure.oom_killed
+        await self._settle(cell, Exit(code, time.time_ns(), oom_killed, str(failure)))
 
     def _took_off(self, cell: Cell, process: Process) -> None:
         cell.step(Step.STARTED, pid=process.pid, started_ns=process.started_ns)

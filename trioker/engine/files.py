@@ -59,7 +59,10 @@ class Files:
 
     def binds(self, container: Container) -> tuple[Bind, ...]:
         """What is shown inside the container: its volumes, and resolv.conf where the host has one."""
-        volumes = tuple(Bind(f"{self.volumes}/{each.volume}", each.path) for each in container.volumes)
+        in_order = sorted(
+            container.volumes, key=lambda each: each.path
+        )  # /v before /v/a: a later mount hides what is below it
+        volumes = tuple(Bind(f"{self.volumes}/{each.volume}", each.path) for each in in_order)
         if not os.path.exists(container.resolv_conf):
             return volumes
         return (Bind(container.resolv_conf, HOST_RESOLV_CONF, readonly=True), *volumes)

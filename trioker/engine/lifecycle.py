@@ -23,6 +23,7 @@ MOVES = {
     (Phase.EXITED, Step.START): Phase.STARTING,
     (Phase.STARTING, Step.STARTED): Phase.RUNNING,
     (Phase.STARTING, Step.ENDED): Phase.EXITED,  # it never came to run, or ended while no daemon was there
+    (Phase.RUNNING, Step.STARTED): Phase.RUNNING,  # found again by a new daemon
     (Phase.RUNNING, Step.ENDED): Phase.EXITED,
     (Phase.CREATED, Step.REMOVE): Phase.REMOVING,
     (Phase.EXITED, Step.REMOVE): Phase.REMOVING,

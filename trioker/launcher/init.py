@@ -18,7 +18,7 @@ from trioker.launcher.failure import Failed, describe, stage
 from trioker.launcher.helper import run_helper
 from trioker.launcher.launch import Launch
 from trioker.launcher.spec import LaunchSpec
-from trioker.launcher.user import User, lookup
+from trioker.launcher.user import UNKNOWN_USER, UnknownUser, User, lookup
 from trioker.linux import mounts, namespaces, syscalls
 from trioker.linux.cgroups import Hierarchies
 
@@ -200,7 +200,10 @@ def make_view(spec: LaunchSpec, made: rootfs.Filesystems) -> stdio.Stdio:
 
 def find_user(wanted: str) -> User:
     """The user by the container's own files. Raises UnknownUser, OSError."""
-    return lookup(wanted, read_account_file("etc/passwd"), read_account_file("etc/group"))
+    try:
+        return lookup(wanted, read_account_file("etc/passwd"), read_account_file("etc/group"))
+    except UnknownUser as error:
+        raise Failed("user", str(error), UNKNOWN_USER) from None
 
 
 def read_account_file(path: str) -> str:

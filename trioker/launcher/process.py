@@ -7,10 +7,27 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import NoReturn
 
-from trioker.linux import syscalls
+from trioker.linux import mounts, syscalls
 
+_PROTECTED = "TRIOKER_PROTECTED"  # in the environment of a process that has started itself again
 _LIBRARY_SIGNALS = (32, 33)  # glibc's own; its posix_spawn, which make uses, leaves them ignored in what it starts
 _HIGHEST_FD = 2**32 - 1
+
+
+def protect_interpreter() -> None:
+    """See to it that this process, and all forked from it, run an executable that nobody can change through them.
+
+    A container may execute /proc/self/exe with a loader of its own, and then holds the host's interpreter open (CVE-2019-5736). So we
+    start ourselves again from a read-only mount that is nowhere attached: what is opened through it cannot be written, nor its mode or
+    attributes changed. Raises RuntimeError where that did not help.
+    """
+    if os.statvfs("/proc/self/exe").f_flag & os.ST_RDONLY:
+        return
+    if _PROTECTED in os.environ:
+        raise RuntimeError("the interpreter could not be put on a read-only mount")
+    interpreter = mounts.copy(syscalls.AT_FDCWD, "/proc/self/exe")
+    mounts.set_readonly(interpreter)
+    os.execve(interpreter, sys.orig_argv, {_PROTECTED: "1"})  # noqa: S606  no shell is wanted
 
 
 def reset_signals() -> None:

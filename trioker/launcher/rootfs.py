@@ -106,8 +106,14 @@ def _real_directory(parent: int, name: str) -> int:
 def attach_bind(root: int, made: Filesystems, bind: Bind) -> None:
     """Show a host file or directory inside the root. Raises OSError, ValueError for a place where nothing may be mounted."""
     source = mounts.copy(syscalls.AT_FDCWD, bind.source, recursive=True)
-    target = reach(root, bind.path, directory=stat.S_ISDIR(os.stat(source).st_mode))
+    directory = stat.S_ISDIR(os.stat(source).st_mode)
     try:
+        target = reach(root, bind.path, directory=directory)
+    except NotADirectoryError:
+        raise ValueError(f"volume {bind.path}: the image has a file where a directory is wanted") from None
+    try:
+        if stat.S_ISDIR(os.stat(target).st_mode) != directory:
+            raise ValueError(f"volume {bind.path}: the image has {'a file' if directory else 'a directory'} there")
         _refuse_kernel_places(root, made, target, bind.path)
         if bind.readonly:
             mounts.set_readonly(source)
@@ -124,6 +130,8 @@ def _refuse_kernel_places(root: int, made: Filesystems, target: int, path: str) 
         raise ValueError(f"{path}: a volume cannot be the root itself")
     if found.st_dev in (os.stat(made.proc).st_dev, os.stat(made.sys).st_dev):
         raise ValueError(f"{path}: a volume cannot be inside /proc or /sys")
+    if os.path.samestat(found, os.stat(made.dev)) or found.st_dev == os.stat(made.pts).st_dev:
+        raise ValueError(f"{path}: a volume cannot hide the devices")
 
 
 def reach(root: int, path: str, *, directory: bool) -> int:

@@ -6,6 +6,10 @@ from typing import NamedTuple
 MAX_ID = 2**31 - 1
 
 
+UNKNOWN_USER = 1
+"""Exit code of a container whose user does not exist (behaviour.md section 4)."""
+
+
 class UnknownUser(Exception):
     """The user or group is neither a number nor in the files; the text says which."""
 

@@ -19,6 +19,7 @@ _AGAIN_AFTER = 0.1  # seconds until the next try where no process could be made
 
 def main(arguments: list[str]) -> int:
     """Fork monitors for the daemon on the inherited socket ``--fd N`` until it has hung up. Returns the exit status."""
+    process.protect_interpreter()
     if len(arguments) != 2 or arguments[0] != "--fd" or not arguments[1].isdigit():
         raise SystemExit("Usage: trioker launcher --fd N    (the daemon starts it)")
     fd = int(arguments[1])

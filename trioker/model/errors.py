@@ -25,10 +25,11 @@ class LaunchFailed(TriokerError):
     """A container's process could not be started.
 
     ``stage`` names the step that failed (``rootfs``, ``user``, ``exec`` ...), ``exit_code`` is what the container
-    reports from then on: 127 command not found, 126 found but not executable, 128 anything else.
+    reports from then on: 127 command not found, 126 found but not executable, 1 unknown user, 137 killed, 128 anything else.
     """
 
-    def __init__(self, stage: str, message: str, exit_code: int = 128) -> None:
+    def __init__(self, stage: str, message: str, exit_code: int = 128, *, oom_killed: bool = False) -> None:
         super().__init__(message)
+        self.oom_killed = oom_killed
         self.stage = stage
         self.exit_code = exit_code

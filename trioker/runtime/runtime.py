@@ -39,6 +39,8 @@ HELPER_ENDS_WITHIN = (
     600.0  # seconds from the last byte of a layer to the helper's word: it may be syncing to a slow disk
 )
 _ZYGOTE_BACK_WITHIN = 5.0  # seconds
+_NOTICED_WITHIN = 0.2  # seconds for the supervisor to see that its zygote has died
+TOO_LITTLE_MEMORY = "the memory limit is too small to start the container: the kernel killed it"
 _KILLED_WITHIN = 10.0  # seconds for a killed process to be gone; longer means it hangs in the kernel
 MONITOR_KILLED = "the container's monitor was killed, and the container with it"
 KILLED = 128 + signal.SIGKILL
@@ -78,8 +80,7 @@ class Runtime:
                     await self.forget(run.id)
                     raise LaunchFailed(fields["stage"], fields["message"], int(fields["exit_code"]))
             channel.close()
-            await self.forget(run.id)
-            raise LaunchFailed("launcher", "the container's monitor died while starting it")
+            raise await self._cut_short(run.id)
         await self.forget(run.id)
         raise LaunchFailed("launcher", f"the container did not start within {LAUNCH_WITHIN:.0f} seconds")
 
@@ -99,10 +100,20 @@ class Runtime:
 
     async def _order_was_lost(self, generation: int, container_id: str) -> bool:
         """Whether an unanswered order died with its zygote, before there was a monitor: then it may be given again."""
+        await trio.sleep(_NOTICED_WITHIN)
+        if self._zygote.is_up and self._zygote.generation == generation:
+            return False
         with trio.move_on_after(_ZYGOTE_BACK_WITHIN):
-            while await self._zygote.wait_up() == generation:
-                await trio.sleep(0.05)
+            await self._zygote.wait_up()
         return self._zygote.generation != generation and not os.listdir(self._run_dir(container_id))
+
+    async def _cut_short(self, container_id: str) -> LaunchFailed:
+        """Why a launch ended without a word: its init was killed. Most often by the kernel, for a limit that even the start is too large for."""
+        reached_limit = await trio.to_thread.run_sync(_end_unborn, f"{self._place.cgroup_parent}/{container_id}")
+        await self.forget(container_id)
+        if reached_limit:
+            return LaunchFailed("limits", TOO_LITTLE_MEMORY, KILLED, oom_killed=True)
+        return LaunchFailed("launcher", "the container's init or monitor was killed while starting it")
 
     def _process(
         self, channel: Channel, started: Event, container_id: str, *, subscribed: bool = False
@@ -235,6 +246,17 @@ def _read_json(path: str) -> dict[str, Any] | None:
             return dict(json.load(file))
     except FileNotFoundError:
         return None
+
+
+def _end_unborn(path: str) -> bool:
+    """Remove the control groups of a launch that came to no record of them; whether the kernel killed something in them for memory."""
+    found = cgroups.detect()
+    places = {found.place(each, path) for each in ("memory", "cpu", "pids", "devices")}
+    group = cgroups.from_paths([each for each in sorted(places) if each and os.path.isdir(each)])
+    reached_limit = group.oom_kills() > 0
+    group.kill()
+    group.remove()
+    return reached_limit
 
 
 def _end_run(running: Mapping[str, Any]) -> None:

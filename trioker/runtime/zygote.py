@@ -83,6 +83,11 @@ class Zygote:
                 if scope.cancelled_caught:
                     process.kill()
 
+    @property
+    def is_up(self) -> bool:
+        """Whether one runs now."""
+        return self._up.is_set()
+
     async def wait_up(self) -> int:
         """Until a zygote runs; returns its generation."""
         await self._up.wait()
