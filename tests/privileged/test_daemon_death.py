@@ -168,6 +168,7 @@ def test_those_that_ended_without_a_daemon_have_their_true_exit_code_and_all_the
     wait_until(lambda: b"\n5000\n" in api.logs(ending[KILLED]), "the output")
     pids = [init_of(api, each) for each in ending.values()]
     told = [told_directory(daemon, ending[code]) for code in codes]
+    began = {each: api.inspect(each)["State"]["StartedAt"] for each in ending.values()}
     with daemon_away(daemon):
         for each in told:
             (each / "stop").touch()
@@ -177,6 +178,7 @@ def test_those_that_ended_without_a_daemon_have_their_true_exit_code_and_all_the
     for code, each in ending.items():
         assert api.wait(each) == code
         assert row_of(api, each)["Status"] == f"Exit {code}"
+        assert api.inspect(each)["State"]["StartedAt"] == began[each]
         assert check_row(api.logs(each), first=1) == 5000
     assert not control_groups(ending.values())
     wait_until(lambda: not any(daemon.exec_root.glob("*/run/*")), "empty run directories")

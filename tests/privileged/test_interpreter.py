@@ -69,5 +69,5 @@ def test_every_process_of_the_launcher_runs_from_a_read_only_mount(daemon):
             assert os.statvfs(executable).f_flag & os.ST_RDONLY
             with pytest.raises(OSError, match="Read-only file system"):
                 os.chmod(executable, 0o755)
-            with pytest.raises(OSError, match="Read-only file system|Text file busy"):
+            with pytest.raises(OSError, match=r"Read-only file system|Text file busy"):
                 os.close(os.open(executable, os.O_WRONLY))

@@ -111,6 +111,8 @@ def attach_bind(root: int, made: Filesystems, bind: Bind) -> None:
         target = reach(root, bind.path, directory=directory)
     except NotADirectoryError:
         raise ValueError(f"volume {bind.path}: the image has a file where a directory is wanted") from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"volume {bind.path}") from None
     try:
         if stat.S_ISDIR(os.stat(target).st_mode) != directory:
             raise ValueError(f"volume {bind.path}: the image has {'a file' if directory else 'a directory'} there")

@@ -384,3 +384,35 @@ def test_many_start_at_once_and_only_one_start_of_each_succeeds(api: Api) -> Non
     with api.container("sleep", "1000", start=False) as container, ThreadPoolExecutor(8) as pool:
         codes = list(pool.map(lambda _: api.call("POST", f"/containers/{container}/start").status, range(8)))
         assert sorted(codes) == [200] + [500] * 7
+
+
+@pytest.mark.parametrize("memory", [524288, 600000])
+def test_a_limit_too_small_for_the_start_is_said_so_at_once(api: Api, memory: int) -> None:
+    with api.container("true", start=False, Memory=memory) as container:
+        answer = api.call("POST", f"/containers/{container}/start")
+        state = api.inspect(container)["State"]
+    if answer.status == 500:  # how much a start takes depends on the interpreter
+        assert b"memory limit is too small" in answer.body
+        assert (state["ExitCode"], state["OOMKilled"]) == (137, True)
+    else:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [("/dev", "devices"), ("/bin/busybox", "a file"), ("/bin/busybox/x", "a file"), ("/proc/x", "/proc")],
+)
+def test_a_volume_where_none_can_be_is_refused_in_words(api: Api, path: str, why: str) -> None:
+    with api.container("true", start=False, Volumes={path: {}}) as container:
+        answer = api.call("POST", f"/containers/{container}/start")
+        assert answer.status == 500
+        assert path in answer.body.decode()
+        assert why in answer.body.decode()
+        assert api.inspect(container)["State"]["ExitCode"] == 128
+
+
+def test_a_volume_does_not_hide_another_below_it(api: Api) -> None:
+    with api.container("sh", "-c", "echo x > /v/a/b/c; ls /v/a/b", Volumes={"/v/a/b": {}, "/v": {}}) as container:
+        assert api.wait(container) == 0
+        assert api.logs(container) == b"c\n"
+        assert "/v/a/b/c" not in {each["Path"] for each in api.ok("GET", f"/containers/{container}/changes")}
