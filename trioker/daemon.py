@@ -91,12 +91,12 @@ async def run(options: DaemonOptions) -> None:
     options.root.mkdir(mode=0o711, parents=True, exist_ok=True)
     with trio.open_signal_receiver(*STOP_SIGNALS) as signals, locked(options.root), pid_file(options.pid_file):
         async with open_database(options.root / "state.db") as database:
-            with exec_root(options.exec_root, database.store_id) as place:
+            with exec_root(options.exec_root, database.store_id, rlimits) as place:
                 choice = Choice(options.storage_driver, dict(options.storage_options), options.driver_dirs)
                 async with open_store(options.root, database, choice) as store, trio.open_nursery() as nursery:
                     zygote = Zygote()
                     await nursery.start(zygote.supervise)
-                    runtime = Runtime(zygote, attrs.evolve(place, rlimits=rlimits))
+                    runtime = Runtime(zygote, place)
                     log.info("trioker %s, storage driver %s on %s", __version__, store.driver.name, options.root)
                     backend = await open_engine(options, database, store.layers, runtime, nursery)
                     await serve_api(options, backend, signals)
@@ -169,7 +169,7 @@ async def download(url: str) -> AsyncIterator[Fetched]:
 
 
 @contextlib.contextmanager
-def exec_root(directory: Path, store_id: str) -> Iterator[Place]:
+def exec_root(directory: Path, store_id: str, rlimits: dict[str, list[int]]) -> Iterator[Place]:
     """The part of the exec root that belongs to one store, ours alone; removed at the end where nothing runs on."""
     own = directory / store_id[:12]
     for each in (own / "run", own / "root"):
@@ -177,7 +177,7 @@ def exec_root(directory: Path, store_id: str) -> Iterator[Place]:
     with locked(own):
         try:
             yield Place(
-                run_root=str(own / "run"), mount_point=str(own / "root"), cgroup_parent=CGROUP_PARENT, rlimits={}
+                run_root=str(own / "run"), mount_point=str(own / "root"), cgroup_parent=CGROUP_PARENT, rlimits=rlimits
             )
         finally:
             cgroups.remove_parent(cgroups.detect(), CGROUP_PARENT)

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import attrs
 import trio
@@ -15,8 +15,8 @@ from trioker.engine.configuration import Abilities, complete, merge
 from trioker.engine.files import Files
 from trioker.engine.lifecycle import Step
 from trioker.engine.names import IdIndex
-from trioker.engine.output import open_log, send_log
-from trioker.engine.ports import Images, Layers, Process, Records, Runtime
+from trioker.engine.output import STDERR, open_log, send_log
+from trioker.engine.ports import Images, Layers, Process, Records, Runtime, Send
 from trioker.launcher.logfile import log_end
 from trioker.model.attach import AttachRequest, LogText
 from trioker.model.container import ChangeKind, Config, Container, Created, Phase, VolumeMount
@@ -26,11 +26,8 @@ from trioker.model.run import Attached, Exit, LogPolicy, Output, Run
 
 log = logging.getLogger("trioker.engine")
 
-Send = Callable[[bytes], Awaitable[None]]
-
 LOST = -127  # exit code of a container that was found dead with no record of its end (behaviour.md section 4, "Status")
 KILLED_WITHIN = 30.0  # seconds; a killed process that stays longer hangs in the kernel, and the caller is told
-STDERR = 2
 
 
 @attrs.frozen

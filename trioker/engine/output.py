@@ -1,13 +1,12 @@
 """Reading a container's log for clients, in worker threads and bounded pieces."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator
+from collections.abc import AsyncIterator, Container, Iterator
 
 import trio
 
+from trioker.engine.ports import Send
 from trioker.launcher.logfile import LogSnapshot
-
-Send = Callable[[bytes], Awaitable[None]]
 
 STDOUT = 1
 STDERR = 2

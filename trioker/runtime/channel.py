@@ -70,17 +70,14 @@ class Channel:
             return None
         if not packet:
             return None
-        fds = array.array("i")
-        for level, kind, rights in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                fds.frombytes(rights[: len(rights) - len(rights) % fds.itemsize])
+        fds = wire.descriptors(ancillary)
         if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
             for fd in fds:
                 os.close(fd)
             raise OSError("a packet from the launcher was cut: the open-files limit is reached")
         if packet[0] in b"12":
             return wire.decode_output(packet)
-        return Event(*wire.Packet(packet, tuple(fds)).decode())
+        return Event(*wire.Packet(packet, fds).decode())
 
     def close(self) -> None:
         """Hang up."""

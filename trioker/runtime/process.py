@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import os
-import signal
 import struct
 import termios
 from collections.abc import Awaitable, Callable
@@ -11,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from trioker.launcher import wire
+from trioker.linux import pidfd
 from trioker.model.errors import Impossible
 from trioker.model.run import Attached, Exit, Output
 from trioker.runtime.channel import Channel, Event
@@ -87,10 +87,7 @@ class MonitoredProcess:
 
     def signal(self, number: int) -> None:
         """Signal the container's init; a process that is gone is no error."""
-        try:
-            signal.pidfd_send_signal(self.pidfd, number)
-        except ProcessLookupError:
-            pass
+        pidfd.send_signal(self.pidfd, number)
 
     def open_stdin(self) -> trio.abc.SendStream | None:
         """A stream of its own into stdin or the terminal, None where there is none (any more)."""

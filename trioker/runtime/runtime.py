@@ -5,7 +5,6 @@ import functools
 import json
 import logging
 import os
-import select
 import shutil
 import signal
 import time
@@ -18,9 +17,8 @@ import trio
 
 from trioker.launcher.spec import PackSpec, UnpackSpec
 from trioker.launcher.wire import Output
-from trioker.linux import cgroups
+from trioker.linux import cgroups, pidfd
 from trioker.linux.mounts import Mount
-from trioker.linux.pidfd import process_start_time
 from trioker.model.errors import InvalidParameter, LaunchFailed, TriokerError
 from trioker.model.ids import short_id
 from trioker.model.layer import Unpacked
@@ -46,7 +44,6 @@ MONITOR_KILLED = "the container's monitor was killed, and the container with it"
 KILLED = 128 + signal.SIGKILL
 _LIMIT_BYTES = 2**40  # of one unpacked layer: a bomb ends here, no honest layer comes near
 _LIMIT_ENTRIES = 10_000_000
-_PIPE = 2**20
 
 
 class Runtime:
@@ -266,9 +263,9 @@ def _end_run(running: Mapping[str, Any]) -> None:
         fd = os.pidfd_open(pid)
         try:
             # The number may be another process's by now: the start time, read with the descriptor held, tells.
-            if process_start_time(pid) == int(running["pid_start"]):
-                signal.pidfd_send_signal(fd, signal.SIGKILL)
-                select.select([fd], [], [], _KILLED_WITHIN)
+            if pidfd.process_start_time(pid) == int(running["pid_start"]):
+                pidfd.send_signal(fd, signal.SIGKILL)
+                pidfd.wait(fd, _KILLED_WITHIN)
         finally:
             os.close(fd)
     group = cgroups.from_paths(running["cgroups"])
