@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 from api_client import Api
+from build_yard import Yard
 from busybox import busybox_tar
 from daemon import Daemon, running_daemon
 from polling import deadline
 
-TEST_WITHIN = 60
-"""Seconds for one test: a single wait gives up after 20, but a daemon that dribbles could go round that."""
+TEST_WITHIN = 120
+"""Seconds for one test: a single wait gives up after 60, but a daemon that dribbles could go round that."""
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +45,10 @@ def empty_daemon(pyz: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """A second daemon, without images, that pages of any origin may use."""
     with running_daemon(pyz, tmp_path_factory.mktemp("empty"), "--api-enable-cors") as daemon:
         yield daemon
+
+
+@pytest.fixture
+def yard(api: Api, request: pytest.FixtureRequest) -> Iterator[Yard]:
+    yard = Yard(api, f"build{abs(hash(request.node.nodeid)) % 10**8}n")
+    yield yard
+    yard.remove()

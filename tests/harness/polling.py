@@ -8,7 +8,7 @@ from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds for anything a daemon does: far more than it needs, so that only a hang runs into it, on a busy machine too."""
 _INTERVAL = 0.01
 

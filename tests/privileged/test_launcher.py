@@ -81,7 +81,8 @@ def test_huge_output_is_whole_and_in_order(lab):
 
 
 def test_the_command_is_the_first_process_of_its_namespace(lab):
-    assert lab.sh("one", "echo $$; ls /proc | grep -c '^[0-9]'").split() == ["1", "3"]
+    # A glob, which the shell does itself: it is alone.
+    assert lab.sh("one", "echo $$; cd /proc; echo [0-9]*").split() == ["1", "1"]
 
 
 def test_no_namespace_is_the_hosts(lab):

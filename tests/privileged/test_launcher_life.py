@@ -271,7 +271,7 @@ def test_a_monitor_holds_only_what_its_container_needs(lab):
 def test_an_order_for_a_helper_is_carried_out_and_leaves_no_process(lab):
     (lab.path / "tree").mkdir()
     reader, writer = os.pipe()
-    spec = {"path": str(lab.path / "tree"), "whiteouts": "remove", "max_bytes": 2**20, "max_entries": 10}
+    spec = {"path": str(lab.path / "tree"), "whiteouts": "remove", "room": 2**20, "max_bytes": 2**20, "max_entries": 10}
     line = lab.order_kind("unpack", spec, data=reader)
     os.close(reader)
     member = tarfile.TarInfo("file")
