@@ -5,7 +5,8 @@ import pytest
 import trio
 import trustme
 
-from trioker.http.client import READ_TIME, BadUrl, FetchError, fetch, parse_url
+from trioker.http.client import BadUrl, FetchError, fetch, parse_url
+from trioker.http.client.limits import READ_TIME
 
 
 class Origin:

@@ -2,10 +2,11 @@ import re
 
 import pytest
 import trio
+import trio.testing
 from http_peer import connected, exchange, parse, rest, until
 
-from trioker.http.limits import PIECE, Limits
-from trioker.http.messages import BodyTooLarge, Request, Response, Stream, Takeover
+from trioker.http.limits import COUNTED_PIECE, PIECE, Limits
+from trioker.http.messages import BodyTooLarge, Instead, Request, Response, Stream, Takeover
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -49,7 +50,7 @@ async def test_a_chunked_body_is_read_and_the_next_request_follows():
     assert [body for _, _, body in parse(await exchange(post + post, swallow))] == [b"hello", b"hello"]
 
 
-async def test_a_large_body_comes_in_pieces_of_at_most_64_kib():
+async def test_a_large_body_comes_in_small_pieces():
     sizes = []
 
     async def measure(request: Request) -> Response:
@@ -59,7 +60,7 @@ async def test_a_large_body_comes_in_pieces_of_at_most_64_kib():
     body = bytes(1_000_000)
     await exchange(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + body, measure)
     assert sum(sizes) == len(body)
-    assert max(sizes) <= PIECE
+    assert max(sizes) <= COUNTED_PIECE
 
 
 async def test_a_body_over_the_readers_limit_is_413_and_the_connection_goes_on():
@@ -261,6 +262,66 @@ async def test_the_head_of_a_silent_stream_is_sent_at_once():
         assert (await until(stream, b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
         over.set()
         assert await until(stream, b"\r\n\r\n") == b"0\r\n\r\n"
+
+
+async def test_the_head_of_a_held_stream_waits_for_its_first_piece():
+    more, asked = trio.Event(), trio.Event()
+
+    async def handler(_: Request) -> Stream:
+        async def write(send):
+            asked.set()
+            await more.wait()
+            await send(b"first")
+
+        return Stream(200, write, held=True)
+
+    async with connected(handler) as stream:
+        await stream.send_all(GET)
+        await asked.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        more.set()
+        assert (await until(stream, b"0\r\n\r\n")).endswith(b"5\r\nfirst\r\n0\r\n\r\n")
+
+
+async def test_a_held_stream_without_a_piece_is_empty():
+    async def handler(_: Request) -> Stream:
+        async def write(_send):
+            pass
+
+        return Stream(200, write, held=True)
+
+    assert [(status, body) for status, _, body in parse(await exchange(GET * 2, handler))] == [(200, b"")] * 2
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "text"),
+    [
+        (Instead(Response(404, b"no such image\n")), 404, b"no such image\n"),
+        (BodyTooLarge("too much"), 413, b"too much\n"),
+        (KeyError("secret"), 500, b"internal error\n"),
+    ],
+)
+async def test_a_held_stream_that_fails_before_its_first_piece_is_another_reply(failure, status, text):
+    async def handler(_: Request) -> Stream:
+        async def write(_send):
+            raise failure
+
+        return Stream(200, write, held=True)
+
+    answers = parse(await exchange(GET * 2, handler))
+    assert [(got, body) for got, _, body in answers] == [(status, text)] * 2
+
+
+async def test_a_stream_that_reads_a_broken_body_before_its_first_piece_says_so(caplog):
+    async def upload(request: Request) -> Stream:
+        async def write(send):
+            await send(await request.body.read(10))
+
+        return Stream(200, write, held=True)
+
+    answer = await exchange(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhello", upload)
+    assert [status for status, _, _ in parse(answer)] == [400]
+    assert not caplog.text
 
 
 @pytest.mark.parametrize("length", [None, 1, 100])

@@ -1,4 +1,4 @@
-"""A request's body, streamed through h11."""
+"""A request's body: through h11 where it is chunked, straight from the socket where its length is known."""
 
 from collections.abc import AsyncIterator
 
@@ -7,7 +7,7 @@ import trio
 
 from trioker.http.hangup import Watch
 from trioker.http.heads import Head
-from trioker.http.limits import Limits
+from trioker.http.limits import COUNTED_PIECE, PIECE, Limits
 from trioker.http.messages import BadBody, BodyTooLarge, BodyTooSlow
 from trioker.http.replies import CONTINUE
 from trioker.http.streams import Inbox, deliver
@@ -22,6 +22,7 @@ class RequestBody:
     def __init__(self, head: Head, inbox: Inbox, stream: trio.abc.Stream, watch: Watch, limits: Limits) -> None:
         self._parser = head.parser
         self._length = head.length
+        self._left = head.length
         self._inbox = inbox
         self._stream = stream
         self._watch = watch
@@ -95,6 +96,8 @@ class RequestBody:
                 await deliver(self._stream, CONTINUE, self._watch)
 
     async def _next_piece(self) -> bytes:
+        if self._length:  # h11 would copy each byte twice, and find nothing in it
+            return await self._next_counted()
         while True:
             event = self._next_event()
             if isinstance(event, h11.Data):
@@ -102,7 +105,17 @@ class RequestBody:
             if isinstance(event, h11.EndOfMessage):
                 self._finish()
                 raise StopAsyncIteration
-            self._parser.receive_data(await self._receive())
+            self._parser.receive_data(await self._receive(PIECE))
+
+    async def _next_counted(self) -> bytes:
+        if not self._left:
+            self._finish()
+            raise StopAsyncIteration
+        piece = await self._receive(min(self._left, COUNTED_PIECE))
+        if not piece:
+            raise BadBody(f"bad request body: it ends {self._left} bytes before the {self._length} it should have")
+        self._left -= len(piece)
+        return piece
 
     def _next_event(self) -> object:
         try:
@@ -110,10 +123,10 @@ class RequestBody:
         except h11.RemoteProtocolError as error:
             raise BadBody(f"bad request body: {error}") from None
 
-    async def _receive(self) -> bytes:
+    async def _receive(self, most: int) -> bytes:
         with trio.move_on_after(self._limits.body_idle_time):
             try:
-                return await self._inbox.receive()
+                return await self._inbox.receive(most)
             except trio.BrokenResourceError:
                 self._watch.gone()
                 raise BadBody("the client is gone") from None

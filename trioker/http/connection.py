@@ -11,7 +11,7 @@ from trioker.http.body import RequestBody
 from trioker.http.hangup import HangUps, Watch
 from trioker.http.heads import BadRequest, Head, parse_head
 from trioker.http.limits import Limits
-from trioker.http.messages import BadBody, Handler, Reply, Request, Response, Stream, Takeover
+from trioker.http.messages import BadBody, Handler, Instead, Reply, Request, Response, Stream, Takeover
 from trioker.http.streams import Inbox, TakenStream, close_gracefully, deliver
 from trioker.http.writer import BodyWriter
 
@@ -112,11 +112,8 @@ class Connection:
         request = Request(head.method, head.target, head.path, head.query, head.headers, body)
         try:
             return await self._handler(request)
-        except BadBody as bad:
-            return replies.plain(bad.status, str(bad))
-        except Exception:
-            log.exception("%s %s failed", head.method, head.target)
-            return replies.plain(500, "internal error")
+        except Exception as error:  # noqa: BLE001  the connection goes on, whatever a handler does
+            return self._explain(error, head)
 
     def _keeps(self, head: Head, body: RequestBody) -> bool:
         """Whether the reply that begins now leaves the connection open. Deciding it settles that no 100-continue follows."""
@@ -148,10 +145,21 @@ class Connection:
         try:
             await self._write(reply, writer, head, body)
         except Exception as error:
-            if not watch.scope.cancel_called:
-                log.exception("%s %s failed within its reply", head.method, head.target)
-            raise Cut("the reply failed") from error
+            instead = None if watch.scope.cancel_called else self._explain(error, head)
+            if instead is None or writer.begun:
+                raise Cut("the reply failed") from error
+            return await self._respond(instead, head, body, watch)
         return keep
+
+    @staticmethod
+    def _explain(error: Exception, head: Head) -> Response:
+        """What to answer in place of what a handler failed to; a mistake of ours is logged."""
+        if isinstance(error, Instead):
+            return error.reply
+        if isinstance(error, BadBody):
+            return replies.plain(error.status, str(error))
+        log.error("%s %s failed", head.method, head.target, exc_info=error)
+        return replies.plain(500, "internal error")
 
     @staticmethod
     async def _write(reply: Stream, writer: BodyWriter, head: Head, body: RequestBody) -> None:
@@ -159,7 +167,7 @@ class Connection:
             await writer.start()
             return
         # A client that waits for its 100-continue may get it from ``write`` reading the body: no head before that.
-        if not body.client_waits:
+        if not reply.held and not body.client_waits:
             await writer.start()
         await reply.write(writer.send)
         await writer.finish()

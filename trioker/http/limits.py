@@ -5,6 +5,9 @@ import attrs
 PIECE = 64 * 1024
 """Bytes read or sent at a time: what a default pipe or socket buffer takes in one go, small enough for a thousand connections."""
 
+COUNTED_PIECE = 256 * 1024
+"""The same for a body of known length, which is a large one's: what fits into a Unix socket, and a quarter of the turns."""
+
 
 @attrs.frozen
 class Limits:

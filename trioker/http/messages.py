@@ -73,12 +73,22 @@ class Stream:
 
     ``write`` is called once, with a ``send`` that returns when there is room. With ``length`` None the body is chunked (closed by
     connection end for HTTP/1.0). An exception of ``write`` cuts the connection, so that the client sees the body is incomplete.
+    With ``held`` the head waits for the first piece; until then ``write`` may still raise Instead or BadBody.
     """
 
     status: int
     write: Callable[[Send], Awaitable[None]]
     headers: Headers = ()
     length: int | None = None
+    held: bool = False
+
+
+class Instead(Exception):
+    """Raised by the ``write`` of a held Stream that has sent nothing yet: ``reply`` takes the stream's place."""
+
+    def __init__(self, reply: Response) -> None:
+        super().__init__(f"a reply of status {reply.status} in a stream's place")
+        self.reply = reply
 
 
 @attrs.frozen

@@ -15,11 +15,11 @@ class Inbox:
         self._limits = limits
         self.early = bytearray()
 
-    async def receive(self) -> bytes:
-        """The next bytes, at most 64 KiB; empty at the end."""
+    async def receive(self, most: int) -> bytes:
+        """The next bytes, at most so many; empty at the end."""
         if self.early:
-            return self.take(PIECE)
-        return bytes(await self._stream.receive_some(PIECE))
+            return self.take(most)
+        return bytes(await self._stream.receive_some(most))
 
     def take(self, count: int) -> bytes:
         """Remove and return the first ``count`` of the early bytes."""

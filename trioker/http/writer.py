@@ -26,6 +26,11 @@ class BodyWriter:
         self._left = length
         self._chunked = chunked
 
+    @property
+    def begun(self) -> bool:
+        """Whether the head is on its way, or more."""
+        return self._head is None
+
     async def start(self) -> None:
         """Send the head, unless a first piece took it along."""
         if self._head:
