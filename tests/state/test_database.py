@@ -42,8 +42,8 @@ async def test_what_was_saved_is_there_when_the_store_is_opened_again(path):
         await database.save_container(running, durable=True)
         await database.save_container(container(2))
         await database.delete_container(container(2).id)
-        await database.save_image(IMAGE, Tag("base", "latest", IMAGE.id))
-        await database.save_image(OTHER)
+        await database.save_images([IMAGE], [Tag("base", "latest", IMAGE.id)])
+        await database.save_images([OTHER])
         await database.save_tag(Tag("base", "old", IMAGE.id))
         await database.save_tag(Tag("base", "latest", OTHER.id))
         await database.save_layer(LayerRecord("k", "", ready=False), durable=True)
@@ -66,8 +66,8 @@ async def test_what_was_saved_is_there_when_the_store_is_opened_again(path):
 
 async def test_names_and_images_are_deleted_together(path):
     async with open_database(path) as database:
-        await database.save_image(IMAGE, Tag("a", "x", IMAGE.id))
-        await database.save_image(OTHER, Tag("a", "y", OTHER.id))
+        await database.save_images([IMAGE], [Tag("a", "x", IMAGE.id)])
+        await database.save_images([OTHER], [Tag("a", "y", OTHER.id)])
         await database.delete_names([Tag("a", "x", IMAGE.id)], [IMAGE.id])
         assert database.images() == (OTHER,)
         assert database.tags() == (Tag("a", "y", OTHER.id),)
@@ -77,7 +77,7 @@ async def test_a_name_never_points_at_an_image_that_is_not_there(path):
     async with open_database(path) as database:
         with pytest.raises(StateError):
             await database.save_tag(Tag("a", "x", IMAGE.id))
-        await database.save_image(IMAGE, Tag("a", "x", IMAGE.id))
+        await database.save_images([IMAGE], [Tag("a", "x", IMAGE.id)])
         with pytest.raises(StateError):
             await database.delete_names([], [IMAGE.id])
         assert database.images() == (IMAGE,)
@@ -112,7 +112,7 @@ async def test_one_bad_write_does_not_hurt_those_that_wait_with_it(path):
 
     async def attempt(name: str, image: Image | None) -> None:
         try:
-            await (database.save_image(image) if image else database.save_tag(Tag("a", "x", "missing")))
+            await (database.save_images([image]) if image else database.save_tag(Tag("a", "x", "missing")))
             outcomes[name] = "written"
         except StateError:
             outcomes[name] = "refused"

@@ -6,6 +6,8 @@ import pytest
 from trioker.state.errors import StoreTooNew
 from trioker.state.schema import STEPS, migrate
 
+FIRST = STEPS[:1]
+
 
 def add_colour(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE layers ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'")
@@ -59,6 +61,6 @@ def test_a_step_that_fails_leaves_the_store_as_it_was(connection):
 
 def test_a_newer_store_is_refused_by_name_and_untouched(connection):
     connection.execute(f"PRAGMA user_version = {len(STEPS) + 1}")
-    with pytest.raises(StoreTooNew, match=r"^/x/state\.db was written by a newer trioker: its format is 2"):
+    with pytest.raises(StoreTooNew, match=r"^/x/state\.db was written by a newer trioker: its format is 3"):
         migrate(connection, "/x/state.db", STEPS)
     assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)

@@ -8,7 +8,7 @@ import trio
 
 from trioker.linux.trees import remove_tree
 from trioker.model.errors import Conflict, InvalidParameter, NotFound
-from trioker.model.layer import LayerRecord
+from trioker.model.layer import LayerRecord, chain_id
 from trioker.storage.driver import Change, Kind, Mount, UnpackTarget, Unsupported, Usage, Whiteouts
 from trioker.storage.store import LayerStore, Reconciled
 
@@ -248,14 +248,14 @@ class TestAStage:
         async with store.stage(BASE) as stage:
             assert stage.whiteouts == "overlay"
             assert stage.path.is_dir()
-            assert await stage.commit() == 7
+            assert await stage.commit("sha256:d") == stage.key
         assert records.journal[-1] == ("save", stage.key, True, True)
         assert os.listdir(stage.path) == []
         assert store.in_use(BASE)
 
     async def test_of_a_bottom_layer_gets_the_places_containers_need(self, store):
         async with store.stage("") as stage:
-            await stage.commit()
+            await stage.commit("sha256:d")
         assert sorted(os.listdir(stage.path)) == ["dev", "etc", "proc", "sys"]
 
     async def test_left_without_commit_leaves_no_trace(self, store, records):
@@ -284,7 +284,7 @@ class TestAStage:
             with pytest.raises(NotFound):
                 await store.create(TOP, stage.key)
             assert store.keys() == {BASE}
-            await stage.commit()
+            await stage.commit("sha256:d")
             assert store.keys() == {BASE, stage.key}
             await store.create(TOP, stage.key)
         assert store.in_use(stage.key)
@@ -293,7 +293,7 @@ class TestAStage:
         async def commit() -> None:
             async with store.stage("") as stage:
                 records.failure = OSError("disk full")
-                await stage.commit()
+                await stage.commit("sha256:d")
 
         with pytest.raises(OSError, match="disk full"):
             await commit()
@@ -301,7 +301,7 @@ class TestAStage:
 
     async def test_can_be_removed_inside_its_context(self, store, records):
         async with store.stage("") as stage:
-            await stage.commit()
+            await stage.commit("sha256:d")
             await store.remove(stage.key)
         assert records.layers() == (ready(BASE),)
 
@@ -352,3 +352,57 @@ async def test_collecting_keeps_what_is_named_and_what_that_stands_on(tmp_path):
     removed = await store.collect({keys["3"]})
     assert removed == [keys["5"], keys["4"]]
     assert [record.key[0] for record in records.layers()] == ["1", "2", "3"]
+
+    async def test_with_the_content_of_another_is_dropped_for_it(self, store, tmp_path):
+        async with store.stage(BASE) as stage:
+            first = await stage.commit("sha256:d")
+        async with store.stage(BASE) as stage:
+            assert await stage.commit("sha256:d") == stage.key  # the base never was a tar: no chain to compare
+        async with store.stage("") as stage:
+            bottom = await stage.commit("sha256:d")
+        async with store.stage("") as stage:
+            assert await stage.commit("sha256:d") == bottom
+        assert not (tmp_path / stage.key).exists()
+        assert store.find("sha256:d") == bottom
+        assert first != bottom
+
+    async def test_that_is_not_durable_can_be_stood_on_and_is_settled_with_what_it_stands_on(self, store, records):
+        async with store.stage("") as stage:
+            low = await stage.commit("sha256:1", durable=False)
+        async with store.stage(low) as stage:
+            high = await stage.commit("sha256:2", durable=False)
+        assert store.chain(high) == (low, high)
+        assert not records.rows[low].ready
+        await store.settle([high])
+        assert records.journal[-2:] == [("save", low, True, False), ("save", high, True, True)]
+        records.journal.clear()
+        await store.settle([high, low])
+        assert records.journal == []
+
+
+async def test_a_layer_that_is_held_stays(store):
+    store.hold(BASE)
+    with pytest.raises(Conflict, match="is being used"):
+        await store.remove(BASE)
+    store.let_go(BASE)
+    await store.remove(BASE)
+
+
+async def test_a_layer_is_found_by_its_chain_until_it_is_removed(store):
+    async with store.stage("") as stage:
+        low = await stage.commit("sha256:1")
+    async with store.stage(low) as stage:
+        high = await stage.commit("sha256:2")
+    chain = store.record(high).chain
+    assert chain == chain_id("sha256:1", "sha256:2")
+    assert store.find(chain) == high
+    await store.remove(high)
+    assert store.find(chain) == ""
+
+
+async def test_the_diff_id_of_a_layer_is_learnt_when_it_is_packed(store, records):
+    await store.create(TOP, "")
+    assert store.record(TOP).chain == ""
+    await store.learn_diff(TOP, "sha256:9")
+    assert store.find("sha256:9") == TOP
+    assert records.rows[TOP].diff == "sha256:9"

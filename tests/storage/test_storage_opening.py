@@ -35,7 +35,7 @@ async def test_a_layer_survives_closing_and_opening(tmp_path):
     async with open_store(tmp_path, records, VFS) as opened:
         assert opened.driver.name == "vfs"
         async with opened.layers.stage("") as stage:
-            await stage.commit()
+            await stage.commit("sha256:d")
     async with open_store(tmp_path, records, Choice()) as opened:
         assert opened.driver.name == "vfs"
         await opened.layers.create(KEY, stage.key)
@@ -47,7 +47,7 @@ async def test_a_layer_whose_files_are_gone_says_so_whatever_is_asked_of_it(tmp_
     async with open_store(tmp_path, Records(), Choice(driver)) as opened:
         layers = opened.layers
         async with layers.stage("") as stage:
-            await stage.commit()
+            await stage.commit("sha256:d")
         remove_tree(tmp_path / "storage" / driver / stage.key)
         gone = f"The files of layer {stage.key[:12]} are gone"
         with pytest.raises(NotFound, match=gone):
@@ -62,7 +62,7 @@ async def test_a_layer_whose_files_are_gone_says_so_whatever_is_asked_of_it(tmp_
 async def test_layers_of_another_driver_are_refused_and_both_are_named(tmp_path):
     records = Records()
     async with open_store(tmp_path, records, VFS) as opened, opened.layers.stage("") as stage:
-        await stage.commit()
+        await stage.commit("sha256:d")
     with pytest.raises(DriverError, match=r"made by storage driver 'vfs' and 'overlay' cannot read them: use -s vfs"):
         async with open_store(tmp_path, records, Choice("overlay2")):
             pass

@@ -6,6 +6,27 @@ import attrs
 
 
 @attrs.frozen
+class Label:
+    """One label of an image or a container."""
+
+    name: str
+    value: str
+
+
+@attrs.frozen
+class Healthcheck:
+    """How an image says its containers are probed (OCI and Docker image configuration, ``Healthcheck``); carried, not run. Times in ns."""
+
+    test: tuple[str, ...] = ()
+    """``("NONE",)``, ``("CMD", argument...)`` or ``("CMD-SHELL", command)``."""
+    interval_ns: int = 0
+    timeout_ns: int = 0
+    start_period_ns: int = 0
+    retries: int = 0
+    start_interval_ns: int = 0
+
+
+@attrs.frozen
 class Config:
     """What a user asks of a container. Empty strings, zeros and empty tuples mean "not set"."""
 
@@ -34,6 +55,20 @@ class Config:
     """Absolute paths inside the container that get a volume each."""
     volumes_from: str = ""
     """Reference of the container whose volumes are shared."""
+    entrypoint: tuple[str, ...] = ()
+    """What runs; ``command`` is then its arguments."""
+    working_dir: str = ""
+    """Absolute path inside the container where the command starts, made there where missing; "" is "/"."""
+    labels: tuple[Label, ...] = ()
+    exposed_ports: tuple[str, ...] = ()
+    """``80/tcp``: what an image says it listens on; nothing is published by it."""
+    stop_signal: str = ""
+    """Name (``SIGQUIT``, ``QUIT``) or number; "" is SIGTERM."""
+    healthcheck: Healthcheck | None = None
+    on_build: tuple[str, ...] = ()
+    """Dockerfile instructions run by a build that begins FROM the image."""
+    shell: tuple[str, ...] = ()
+    """What a Dockerfile's shell forms run in; () is ``("/bin/sh", "-c")``."""
 
 
 class Phase(enum.Enum):

@@ -21,6 +21,14 @@ class Impossible(TriokerError):
     """The request makes no sense in the object's present state (removing a running container)."""
 
 
+class Unauthorized(TriokerError):
+    """A registry wants to know who asks, or does not believe it: no credentials, or wrong ones."""
+
+
+class Forbidden(TriokerError):
+    """A registry knows who asks and refuses: not this repository, or an account that is not activated yet."""
+
+
 class LaunchFailed(TriokerError):
     """A container's process could not be started.
 

@@ -1,4 +1,4 @@
-"""What an image is, as values: one record per layer, as in the API of 2013."""
+"""What an image is, as values: one record per generation, as in the API of 2013. Its tree is a layer of the storage."""
 
 import attrs
 
@@ -7,9 +7,10 @@ from trioker.model.container import Config
 
 @attrs.frozen
 class Image:
-    """One image: one layer over its parent. ``id`` is also the key of its layer in the storage."""
+    """One image over its parent."""
 
     id: str
+    """64 hex digits. A pulled image's is the digest of its configuration, so that it is the same wherever it is pulled."""
     created_ns: int
     parent: str = ""
     comment: str = ""
@@ -20,9 +21,16 @@ class Image:
     config: Config | None = None
     """What containers made from it inherit; None when it has none (an import)."""
     architecture: str = ""
+    """The kernel's word (``x86_64``), as the API of 2013 shows it."""
     docker_version: str = ""
     size: int = 0
-    """Bytes in the image's own layer."""
+    """Bytes the image adds to its parent: those of its own layer, 0 where it has none."""
+    layer: str = attrs.field(default=attrs.Factory(lambda self: self.id, takes_self=True))
+    """Key of the layer that shows the image's tree: its own, or its parent's where it changed only the configuration."""
+    recipe: str = ""
+    """What a build made it by: sha256 of the step and of all the step depends on but the parent; "" if it was made otherwise."""
+    manifest: str = ""
+    """``sha256:...`` of the registry manifest it was pulled with, kept among the blobs; "" if it was made here."""
 
 
 @attrs.frozen
@@ -31,12 +39,13 @@ class Tag:
 
     repository: str
     tag: str
+    """Or a digest, ``sha256:...``, for what was pulled by one."""
     image_id: str
 
     @property
     def reference(self) -> str:
-        """``repository:tag``."""
-        return f"{self.repository}:{self.tag}"
+        """``repository:tag``, or ``repository@digest``."""
+        return f"{self.repository}{'@' if ':' in self.tag else ':'}{self.tag}"
 
 
 @attrs.frozen

@@ -17,6 +17,22 @@ class TlsFiles:
 
 
 @attrs.frozen
+class RegistryOptions:
+    """Where images are pulled from and pushed to."""
+
+    default: str = "docker.io"
+    """``host[:port]`` or URL of the registry for names without a host."""
+    mirrors: tuple[str, ...] = ()
+    """URLs asked before the default registry."""
+    insecure: tuple[str, ...] = ()
+    """``host[:port]`` or network (CIDR) of registries that may be spoken to without TLS, or with a certificate nobody vouches for."""
+    ca: Path | None = None
+    """PEM file of further authorities, beside the system's."""
+    blob_limit: int = 10 * 2**30
+    """Bytes of compressed originals kept for pushing them on unchanged."""
+
+
+@attrs.frozen
 class DaemonOptions:
     """Everything the daemon is told when it is started. All paths are absolute."""
 
@@ -40,3 +56,4 @@ class DaemonOptions:
     log_json: bool = False
     """The daemon's own log as one JSON object a line."""
     container_logs: LogPolicy = LogPolicy()
+    registries: RegistryOptions = RegistryOptions()

@@ -30,6 +30,7 @@ class Run:
     config: Config
     binds: tuple[Bind, ...]
     log_directory: str
+    """Where the log is kept; "" for a run whose log ends with it."""
     log_policy: LogPolicy
     attached: bool
     """Whether output is wanted live from the first byte."""

@@ -13,7 +13,7 @@ import trio
 
 from trioker.model.container import Container
 from trioker.model.image import Image, Tag
-from trioker.model.layer import LayerRecord
+from trioker.model.layer import KeptBlob, LayerRecord
 from trioker.state.codec import Unreadable, decode, encode
 from trioker.state.connection import Connection, Statement, Write
 from trioker.state.errors import StoreDamaged
@@ -25,7 +25,8 @@ _SAVE_META = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET val
 _SAVE_CONTAINER = "INSERT INTO containers VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record"
 _SAVE_IMAGE = "INSERT INTO images VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record"
 _SAVE_TAG = "INSERT INTO tags VALUES (?, ?, ?) ON CONFLICT (repository, tag) DO UPDATE SET image_id = excluded.image_id"
-_SAVE_LAYER = "INSERT OR REPLACE INTO layers VALUES (?, ?, ?)"
+_SAVE_LAYER = "INSERT OR REPLACE INTO layers (key, parent, ready, chain, diff) VALUES (?, ?, ?, ?, ?)"
+_SAVE_BLOB = "INSERT OR REPLACE INTO blobs (digest, diff, size, media_type, used_ns) VALUES (?, ?, ?, ?, ?)"
 
 
 @asynccontextmanager
@@ -77,10 +78,10 @@ class Database:
         """Every name."""
         return tuple(Tag(*row) for row in self._connection.rows("SELECT repository, tag, image_id FROM tags"))
 
-    async def save_image(self, image: Image, tag: Tag | None = None) -> None:
-        """Write or replace the record, and move ``tag`` to where it says; together and durable."""
-        names = () if tag is None else (_save_tag(tag),)
-        await self._write(Statement(_SAVE_IMAGE, (image.id, encode(image))), *names, durable=True)
+    async def save_images(self, images: Sequence[Image], tags: Sequence[Tag] = ()) -> None:
+        """Write or replace the records, and move the names to where they say; together and durable."""
+        records = [Statement(_SAVE_IMAGE, (image.id, encode(image))) for image in images]
+        await self._write(*records, *map(_save_tag, tags), durable=True)
 
     async def save_tag(self, tag: Tag) -> None:
         """Write or move a name; durable. A name of an unknown image is refused (StateError)."""
@@ -98,16 +99,36 @@ class Database:
 
     def layers(self) -> Sequence[LayerRecord]:
         """Every layer's record."""
-        rows = self._connection.rows("SELECT key, parent, ready FROM layers")
-        return tuple(LayerRecord(key, parent, bool(ready)) for key, parent, ready in rows)
+        rows = self._connection.rows("SELECT key, parent, ready, chain, diff FROM layers")
+        return tuple(LayerRecord(key, parent, bool(ready), chain, diff) for key, parent, ready, chain, diff in rows)
 
     async def save_layer(self, record: LayerRecord, *, durable: bool = False) -> None:
         """Write or replace the record."""
-        await self._write(Statement(_SAVE_LAYER, (record.key, record.parent, int(record.ready))), durable=durable)
+        await self._write(
+            Statement(_SAVE_LAYER, (record.key, record.parent, int(record.ready), record.chain, record.diff)),
+            durable=durable,
+        )
 
     async def delete_layer(self, key: str) -> None:
         """Forget the record; an unknown key is no error."""
         await self._write(Statement("DELETE FROM layers WHERE key = ?", (key,)))
+
+    # Blobs
+
+    def blobs(self) -> Sequence[KeptBlob]:
+        """Every blob that is kept, least recently used first."""
+        rows = self._connection.rows(
+            "SELECT digest, diff, size, media_type, used_ns FROM blobs ORDER BY used_ns, digest"
+        )
+        return tuple(KeptBlob(*row) for row in rows)
+
+    async def save_blob(self, blob: KeptBlob) -> None:
+        """Write or replace the record."""
+        await self._write(Statement(_SAVE_BLOB, (blob.digest, blob.diff, blob.size, blob.media_type, blob.used_ns)))
+
+    async def delete_blob(self, digest: str) -> None:
+        """Forget the record; an unknown digest is no error."""
+        await self._write(Statement("DELETE FROM blobs WHERE digest = ?", (digest,)))
 
     # The store itself
 

@@ -30,7 +30,18 @@ def _first_tables(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO meta VALUES ('store_id', ?)", (new_id(),))
 
 
-STEPS: tuple[Step, ...] = (_first_tables,)
+def _contents(connection: sqlite3.Connection) -> None:
+    """What layers hold, as registries name it, and the blobs kept of them."""
+    for column in ("chain", "diff"):
+        connection.execute(f"ALTER TABLE layers ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
+    connection.execute(
+        """CREATE TABLE blobs (
+            digest TEXT PRIMARY KEY, diff TEXT NOT NULL, size INTEGER NOT NULL, media_type TEXT NOT NULL, used_ns INTEGER NOT NULL
+        ) WITHOUT ROWID"""
+    )
+
+
+STEPS: tuple[Step, ...] = (_first_tables, _contents)
 
 
 def migrate(connection: sqlite3.Connection, path: str, steps: Sequence[Step] = STEPS) -> None:

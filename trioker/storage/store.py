@@ -10,7 +10,7 @@ children, one being made no readers. A lock per key keeps the driver's promise: 
 """
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ import trio
 from trioker.linux.sync import syncfs
 from trioker.model.errors import Conflict, InvalidParameter, NotFound
 from trioker.model.ids import new_id, short_id
-from trioker.model.layer import LayerRecord
+from trioker.model.layer import LayerRecord, chain_id
 from trioker.storage.driver import Change, Driver, Lists, Mount, Unsupported
 from trioker.storage.mountpoints import add_mount_points
 from trioker.storage.ports import LayerRecords
@@ -51,11 +51,15 @@ class Stage:
     key: str
     path: Path
     whiteouts: str
-    _commit: Callable[[], Awaitable[int]]
+    _commit: Callable[[str, bool], Awaitable[str]]
 
-    async def commit(self) -> int:
-        """Put the layer on the disk for good; returns the bytes the driver counts in it. Raises OSError where the disk failed."""
-        return await self._commit()
+    async def commit(self, diff: str, *, durable: bool = True) -> str:
+        """Make the layer whole; returns its key, or that of a layer with the same content, which then stands for it.
+
+        ``durable`` answers when it is on the disk for good; without, ``LayerStore.settle`` has yet to see to that, but others may stand on it.
+        Raises OSError where the disk failed.
+        """
+        return await self._commit(diff, durable)
 
 
 class LayerStore:
@@ -67,6 +71,9 @@ class LayerStore:
         self._limiter = trio.CapacityLimiter(WORKERS)
         self._layers = {record.key: record for record in records.layers()}
         self._children = Counter(record.parent for record in self._layers.values() if record.parent)
+        self._held: Counter[str] = Counter()
+        self._unsettled: set[str] = set()  # ready, and a power cut could take them
+        self._chains = {record.chain: record.key for record in self._layers.values() if record.chain and record.ready}
         self._locks: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
         self.reconciled = Reconciled()
 
@@ -83,7 +90,9 @@ class LayerStore:
         Raises NotFound for an unknown parent, Conflict for a key that exists, InvalidParameter where the driver cannot stack so high.
         """
         async with self._lock(key), self._making(key, parent):
-            await self._make_ready(key, durable=False)
+            if not parent:
+                await self._work(add_mount_points, self._driver.unpack_target(key).path)
+            await self._save_ready(attrs.evolve(self._layers[key], ready=True), durable=False)
 
     @asynccontextmanager
     async def stage(self, parent: str) -> AsyncGenerator[Stage, None]:
@@ -91,7 +100,7 @@ class LayerStore:
         key = new_id()
         async with self._making(key, parent):
             target = self._driver.unpack_target(key)
-            yield Stage(key, target.path, target.whiteouts.value, partial(self._commit, key, target.path))
+            yield Stage(key, target.path, target.whiteouts.value, partial(self._commit, key))
 
     def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
         """The recipes for the layer's tree. Raises NotFound."""
@@ -115,8 +124,57 @@ class LayerStore:
         """Whether another layer stands on it."""
         return self._children[key] > 0
 
+    def find(self, chain: str) -> str:
+        """Key of the layer with that chain id, "" where there is none."""
+        return self._chains.get(chain, "")
+
+    def chain(self, key: str) -> tuple[str, ...]:
+        """The keys from the bottom layer up to ``key``."""
+        found = [key] if key else []
+        while found and (parent := self._find(found[-1]).parent):
+            found.append(parent)
+        return tuple(reversed(found))
+
+    def record(self, key: str) -> LayerRecord:
+        """What is known of a layer. Raises NotFound."""
+        return self._find(key)
+
+    def hold(self, key: str) -> None:
+        """Keep a layer from being removed until ``let_go``; counted. Raises NotFound."""
+        self._find(key)
+        self._held[key] += 1
+
+    def let_go(self, key: str) -> None:
+        """Take one ``hold`` back."""
+        self._held[key] -= 1
+
+    def held(self, key: str) -> bool:
+        """Whether somebody holds it."""
+        return self._held[key] > 0
+
+    async def settle(self, keys: Iterable[str]) -> None:
+        """Put ready layers, and those they stand on, on the disk for good: one sync for all. Raises OSError, NotFound."""
+        chains = (each for key in keys for each in self.chain(key) if each in self._unsettled)
+        unsettled = list(dict.fromkeys(chains))  # a build's images stand on each other
+        if not unsettled:
+            return
+        with trio.CancelScope(shield=True):
+            await self._work(syncfs, self._driver.unpack_target(unsettled[-1]).path)
+            for key in unsettled:
+                await self._records.save_layer(
+                    self._find(key), durable=key == unsettled[-1]
+                )  # its sync is the others', too
+            self._unsettled.difference_update(unsettled)
+
+    async def learn_diff(self, key: str, diff: str) -> None:
+        """Note the diff id of a layer that had none, now that it has been packed."""
+        record = self._find(key)
+        self._layers[key] = record = attrs.evolve(record, diff=diff, chain=self._chain_over(record.parent, diff))
+        self._chains.setdefault(record.chain, key)
+        await self._records.save_layer(record)
+
     async def remove(self, key: str) -> None:
-        """Delete the layer; an unknown key is no error. Raises Conflict while another layer stands on it."""
+        """Delete the layer; an unknown key is no error. Raises Conflict while another layer stands on it, or somebody holds it."""
         if key not in self._layers:
             return
         async with self._lock(key):
@@ -125,7 +183,10 @@ class LayerStore:
                 return
             if self.in_use(key):
                 raise Conflict(f"Conflict: {self._children[key]} other layer(s) stand on layer {short_id(key)}")
+            if self.held(key):
+                raise Conflict(f"Conflict: layer {short_id(key)} is being used")
             self._layers[key] = intent = attrs.evolve(record, ready=False)
+            self._forget_chain(record)
             with trio.CancelScope(shield=True):  # a removal is finished once it is begun
                 await self._records.save_layer(intent)
                 await self._clear(key)
@@ -164,30 +225,50 @@ class LayerStore:
             self._children[parent] += 1
         self._layers[key] = LayerRecord(key, parent, ready=False)
 
-    async def _make_ready(self, key: str, *, durable: bool) -> None:
-        record = attrs.evolve(self._layers[key], ready=True)
+    async def _save_ready(self, record: LayerRecord, *, durable: bool) -> None:
         with trio.CancelScope(shield=True):
             await self._records.save_layer(record, durable=durable)
-        self._layers[key] = record
+        self._set_ready(record, settled=durable)
 
-    async def _commit(self, key: str, path: Path) -> int:
+    def _set_ready(self, record: LayerRecord, *, settled: bool) -> None:
+        self._layers[record.key] = record
+        if not settled:
+            self._unsettled.add(record.key)
+        if record.chain:
+            self._chains.setdefault(record.chain, record.key)
+
+    def _forget_chain(self, record: LayerRecord) -> None:
+        if self._chains.get(record.chain) == record.key:
+            del self._chains[record.chain]
+
+    def _chain_over(self, parent: str, diff: str) -> str:
+        """Nobody knows the chain above a layer that never was a tar: then it is ""."""
+        below = self._find(parent).chain if parent else ""
+        return chain_id(below, diff) if below or not parent else ""
+
+    async def _commit(self, key: str, diff: str, durable: bool) -> str:
+        parent = self._layers[key].parent
+        record = LayerRecord(key, parent, ready=True, chain=self._chain_over(parent, diff), diff=diff)
+        path = self._driver.unpack_target(key).path
         with trio.CancelScope(shield=True):
-            size = await self._work(self._settle, key, path)
-            await self._make_ready(key, durable=True)
-        return size
-
-    def _settle(self, key: str, path: Path) -> int:
-        if not self._layers[key].parent:
-            add_mount_points(path)
-        size = self._driver.usage(key).size
-        syncfs(path)
-        return size
+            if not parent:
+                await self._work(add_mount_points, path)
+            if durable:
+                await self._work(syncfs, path)
+            if same := self.find(record.chain):
+                return same  # and leaving the stage removes what it made
+            if durable:
+                await self._save_ready(record, durable=True)
+            else:
+                self._set_ready(record, settled=False)
+        return key
 
     async def _clear(self, key: str) -> None:
         """Delete a tree whose intent is on record; where that fails, the intent stays and the next start tries again."""
         await self._work(self._driver.remove, key)
         await self._records.delete_layer(key)
         self._children[self._layers.pop(key).parent] -= 1
+        self._unsettled.discard(key)
 
     async def _reconcile(self) -> None:
         unfinished = [record.key for record in self._layers.values() if not record.ready]
