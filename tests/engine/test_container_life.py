@@ -23,7 +23,7 @@ async def start_with(house, config, process):
 async def test_a_created_container_is_stored_durably_and_has_a_layer_over_its_image(house):
     created = await house.containers.create(DATE)
     record = house.containers.get(created.id)
-    assert house.layers.parents == {record.id: house.images.image.id}
+    assert house.layers.parents == {record.id: house.images.image.layer}
     assert house.records.saved[record.id] == record
     assert house.records.durable == 1
     assert record.config.hostname == created.id == record.id[:12]

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+import resource
 import socket
 import stat
 import tarfile
@@ -31,9 +32,10 @@ def archive(*members):
 
 
 def pieces(data, size=1000):
-    """A read function that hands the archive out in small pieces, so that everything straddles them."""
+    """A read function that hands the archive out in small pieces, so that everything straddles them, and each time in the same memory."""
     stream = io.BytesIO(data)
-    return lambda: stream.read(size)
+    memory = memoryview(bytearray(size))
+    return lambda: memory[: stream.readinto(memory)]
 
 
 def snapshot(root):
@@ -123,15 +125,19 @@ def grow_tree(root, seed, *, privileged=False):
             each.chmod(choose.choice((0o644, 0o755, 0o600, 0o4755, 0o2711)))
     for each in [*growing.others, *reversed(growing.directories)]:
         seconds = choose.choice((0, 1, 1_700_000_000, choose.randrange(2**31)))
-        os.utime(each, ns=(0, seconds * 10**9), follow_symlinks=False)
+        nanoseconds = seconds * 10**9 + choose.choice((0, 1, 123_456_789))
+        os.utime(each, ns=(0, nanoseconds), follow_symlinks=False)
 
 
-def run_job(kind, spec, data):
-    """What a helper forked for this job answers."""
+def run_job(kind, spec, data, memory=0):
+    """What a helper forked for this job answers; ``memory`` is how many bytes more than its parent it may have."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         pid = os.fork()
         if pid == 0:
+            if memory:
+                limit = _data_size() + memory
+                resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
             run_helper(kind, spec, {"report": theirs.fileno(), "data": data})
         theirs.close()
         packet = ours.recv(2**17)
@@ -140,8 +146,13 @@ def run_job(kind, spec, data):
     return json.loads(packet[1:])
 
 
-def unpack_bytes(data, path, whiteouts="remove", max_bytes=2**30, max_entries=10_000):
-    """A helper's answer to this archive."""
+def _data_size():
+    with open("/proc/self/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:"))
+
+
+def unpack_bytes(data, path, whiteouts="remove", room=2**30, max_bytes=2**30, max_entries=10_000, memory=0, **further):
+    """A helper's answer to this archive; ``further`` is more of its spec."""
     reader, writer = os.pipe()
     feeder = os.fork()
     if feeder == 0:
@@ -152,9 +163,10 @@ def unpack_bytes(data, path, whiteouts="remove", max_bytes=2**30, max_entries=10
         finally:
             os._exit(0)
     os.close(writer)
-    spec = {"path": str(path), "whiteouts": whiteouts, "max_bytes": max_bytes, "max_entries": max_entries}
+    limits = {"room": room, "max_bytes": max_bytes, "max_entries": max_entries}
+    spec = {"path": str(path), "whiteouts": whiteouts, **limits, **further}
     try:
-        return run_job("unpack", spec, reader)
+        return run_job("unpack", spec, reader, memory)
     finally:
         os.close(reader)
         os.waitpid(feeder, 0)

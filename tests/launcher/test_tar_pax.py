@@ -60,6 +60,8 @@ def test_an_empty_value_leaves_the_headers():
         (b"0.1234567899", 123_456_789),
         (b"-1.25", -1_250_000_000),
         (b"-0.5", -500_000_000),
+        (b"1e-09", 1),
+        (b"-2.5e-05", -25_000),
     ],
 )
 def test_times_have_fractions_and_signs(value, nanoseconds):
@@ -78,6 +80,10 @@ def test_times_have_fractions_and_signs(value, nanoseconds):
         (b"gid", b"4294967295"),
         (b"mtime", b"nan"),
         (b"mtime", b"1.-5"),
+        (b"mtime", b"1e9"),
+        (b"SCHILY.acl.access", b"user:lisa:rwx"),
+        (b"SCHILY.acl.access", b"user::rwxx"),
+        (b"SCHILY.acl.default", b"u:4294967295:rwx"),
         (b"path", b"a\0b"),
         (b"linkpath", b"x" * 4097),
     ],

@@ -4,6 +4,7 @@ import pytest
 from archives import END, archive, member, pieces
 
 from trioker.launcher.tar_header import DIRECTORY, FILE, BadArchive
+from trioker.launcher.tar_pax import RECORD_LIMIT
 from trioker.launcher.tar_reader import EXTENSION_LIMIT, Stream, TarReader
 
 LONG = "d/" * 150 + "name"
@@ -120,8 +121,20 @@ def test_an_entry_without_a_name_is_refused():
 
 
 def test_an_extended_header_is_bounded():
-    assert f"an extended header of {EXTENSION_LIMIT + 1} bytes" in refusal(
-        member("x", kind=b"L", size=EXTENSION_LIMIT + 1)
+    refused = refusal(member("x", kind=b"L", size=EXTENSION_LIMIT + 1))
+    assert refused == f"extended headers of {EXTENSION_LIMIT + 1} bytes, more than {EXTENSION_LIMIT}, in entry x"
+
+
+def test_the_extended_headers_of_one_entry_are_bounded_together():
+    half = member("x", b"n" * (EXTENSION_LIMIT // 2), kind=b"L")
+    refused = refusal(archive(half, half, member("again", b"n", kind=b"L"), member("a")))
+    assert refused == f"extended headers of {EXTENSION_LIMIT + 1} bytes, more than {EXTENSION_LIMIT}, in entry again"
+
+
+def test_the_records_of_an_extended_header_are_counted():
+    records = b"5 a=\n" * (RECORD_LIMIT + 1)
+    assert refusal(archive(member("x", records, kind=b"x"), member("a"))) == (
+        f"more than {RECORD_LIMIT} records in one extended header in entry x"
     )
 
 

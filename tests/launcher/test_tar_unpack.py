@@ -163,7 +163,7 @@ def test_a_file_linked_to_itself_stays(target):
 
 def test_a_link_to_a_file_that_is_not_there_is_told(target):
     data = archive(member("a", kind=tarfile.LNKTYPE, linkname="missing"))
-    assert refusal(data, target) == "No such file or directory in entry a"
+    assert refusal(data, target) == "No such file to link to: missing in entry a"
 
 
 def test_a_file_in_the_way_of_a_directory_is_told(target):

@@ -57,9 +57,21 @@ def test_owners_beyond_the_headers_room_are_kept(value):
     assert (found.uid, found.gid, found.uname, found.gname) == (value, value, "", "")
 
 
-@pytest.mark.parametrize(("nanoseconds", "seconds"), [(0, 0), (1_999_999_999, 1), (-1, -1), (-5 * 10**9, -5)])
-def test_times_are_whole_seconds_rounded_down(nanoseconds, seconds):
-    assert read_back(PLAIN._replace(mtime_ns=nanoseconds)).mtime == seconds
+@pytest.mark.parametrize(
+    ("nanoseconds", "record"),
+    [
+        (0, None),
+        (5 * 10**9, None),
+        (-5 * 10**9, "-5"),
+        (1_999_999_999, "1.999999999"),
+        (1_500_000_000, "1.5"),
+        (-1, "-0.000000001"),
+        (-1_500_000_000, "-1.5"),
+        (2**33 * 10**9, str(2**33)),
+    ],
+)
+def test_a_time_that_is_no_whole_second_is_a_record(nanoseconds, record):
+    assert read_back(PLAIN._replace(mtime_ns=nanoseconds)).pax_headers.get("mtime") == record
 
 
 def test_a_size_beyond_eight_gibibytes_is_kept():
@@ -85,7 +97,7 @@ ENTRIES = st.builds(
     mode=st.integers(0, 0o7777),
     uid=st.integers(0, 2**32 - 2),
     gid=st.integers(0, 2**32 - 2),
-    mtime_ns=st.integers(-(2**33), 2**33).map(lambda seconds: seconds * 10**9),
+    mtime_ns=st.integers(-(2**33) * 10**9, 2**33 * 10**9),
     size=st.just(0),
     stored=st.just(0),
     link=NAMES,

@@ -28,11 +28,18 @@ class Cell:
         self.lock = trio.Lock()
         self.hub = Hub(record.id)
         self.run: ActiveRun | None = None
+        self.frozen = False
+        """Stopped in its tracks while its files are read."""
 
     @property
     def state(self) -> State:
         """The present state."""
         return self.record.state
+
+    @property
+    def running(self) -> Process | None:
+        """The process of a run that has not ended."""
+        return None if self.run is None or self.run.ended.is_set() else self.run.process
 
     def step(self, step: Step, **changes: object) -> None:
         """Move along the life-cycle table, changing further fields of the state."""

@@ -1,27 +1,33 @@
 """The containers: every operation a dialect may ask for (``api.backend.Containers``)."""
 
 import contextlib
+import functools
 import logging
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import attrs
 import trio
 
 from trioker.engine.attach import LiveAttachment, LoggedAttachment, Source, attach_live, wanted_streams
 from trioker.engine.cell import ActiveRun, Cell
-from trioker.engine.configuration import Abilities, complete, merge
+from trioker.engine.commit import draft_image, split_changes
+from trioker.engine.configuration import Abilities, complete, merge, signal_number
 from trioker.engine.files import Files
+from trioker.engine.flow import carry
 from trioker.engine.lifecycle import Step
 from trioker.engine.names import IdIndex
 from trioker.engine.output import STDERR, open_log, send_log
 from trioker.engine.ports import Images, Layers, Process, Records, Runtime, Send
 from trioker.launcher.logfile import log_end
 from trioker.model.attach import AttachRequest, LogText
+from trioker.model.commit import Commit
 from trioker.model.container import ChangeKind, Config, Container, Created, Phase, VolumeMount
 from trioker.model.errors import Impossible, LaunchFailed, NotFound, TriokerError
 from trioker.model.ids import new_id, short_id
+from trioker.model.image import Image
 from trioker.model.run import Attached, Exit, LogPolicy, Output, Run
 
 log = logging.getLogger("trioker.engine")
@@ -115,7 +121,7 @@ class Containers:
             resolv_conf=self._files.resolv_conf(container_id, config.dns),
         )
         with trio.CancelScope(shield=True):
-            await self._layers.create(container_id, image.id)
+            await self._layers.create(container_id, image.layer)
             try:
                 await self._records.save_container(record, durable=True)
             except TriokerError:
@@ -181,6 +187,7 @@ class Containers:
             try:
                 self._inherit_volumes(cell)
                 self._files.prepare(cell.record)
+                await self._make_volumes(cell.record)
                 mounts = self._layers.mounts(cell.record.id, readonly=False)
                 process = await self._runtime.launch(self._run_of(cell), mounts)
             except Exception as failure:
@@ -188,6 +195,26 @@ class Containers:
                 raise
             self._took_off(cell, process)
             await self._records.save_container(cell.record)
+
+    async def _make_volumes(self, record: Container) -> None:
+        """Those that are not there yet. One that the image declares begins with what is in its place, for a user expects to find that there."""
+        missing = self._files.missing_volumes(record)
+        declared = self._declared_volumes(record) if missing else ()
+        for mount in missing:
+            with self._files.new_volume(mount.volume) as path:
+                if mount.path in declared:
+                    await self._fill_volume(record, mount.path, path)
+
+    def _declared_volumes(self, record: Container) -> tuple[str, ...]:
+        config = self._images.lineage(record.image_id)[0].config
+        return config.volumes if config else ()
+
+    async def _fill_volume(self, record: Container, inside: str, volume: Path) -> None:
+        mounts = self._layers.mounts(record.id, readonly=True)
+        await carry(
+            lambda send: self._runtime.pack(mounts, send, directory=inside),
+            functools.partial(self._runtime.unpack, volume, "remove"),
+        )
 
     def _run_of(self, cell: Cell) -> Run:
         record = cell.record
@@ -284,7 +311,7 @@ class Containers:
     # -- ending -------------------------------------------------------------------------------------------------------
 
     async def stop(self, reference: str, grace: float) -> None:
-        """SIGTERM, ``grace`` seconds, SIGKILL; returns when it has ended. Not running is fine."""
+        """The stop signal, ``grace`` seconds, SIGKILL; returns when it has ended. Not running is fine."""
         cell = self._cell(reference)
         async with cell.lock:
             await self._stop(cell, grace)
@@ -292,7 +319,7 @@ class Containers:
     async def _stop(self, cell: Cell, grace: float) -> None:
         if cell.run is None or cell.run.ended.is_set():
             return
-        cell.run.process.signal(signal.SIGTERM)
+        cell.run.process.signal(signal_number(cell.record.config.stop_signal))
         with trio.move_on_after(grace):
             await cell.run.ended.wait()
         await self._kill(cell)
@@ -301,6 +328,8 @@ class Containers:
         if cell.run is None or cell.run.ended.is_set():
             return
         cell.run.process.signal(signal.SIGKILL)
+        if cell.frozen:  # version 1's freezer holds what is killed, too
+            await self._runtime.thaw(cell.record.id)
         with trio.move_on_after(KILLED_WITHIN) as scope:
             await cell.run.ended.wait()
         if scope.cancelled_caught:
@@ -341,8 +370,38 @@ class Containers:
     async def export(self, reference: str, send: Send) -> None:
         """Send the container's tree as an uncompressed tar."""
         cell = self._cell(reference)
-        running = cell.run.process if cell.run is not None and not cell.run.ended.is_set() else None
-        await self._runtime.pack(self._layers.mounts(cell.record.id, readonly=True), send, running)
+        await self._runtime.pack(self._layers.mounts(cell.record.id, readonly=True), send, cell.running)
+
+    async def commit(self, reference: str, wanted: Commit) -> Image:
+        """A new image of what the container changed. Raises NotFound, InvalidParameter for a bad name."""
+        cell = self._cell(reference)
+        name = self._images.wanted_name(wanted.repository, wanted.tag)
+        draft = draft_image(cell.record, wanted)
+        return await carry(
+            functools.partial(self._send_changes, cell, reference), functools.partial(self._images.create, draft, name)
+        )
+
+    async def _send_changes(self, cell: Cell, reference: str, send: Send) -> None:
+        """Send what the container changed as the tar of a layer. Meanwhile it cannot be started, stopped or removed, only killed."""
+        async with cell.lock:
+            self._check_present(cell, reference)
+            async with self._at_rest(cell):
+                kept, deleted = split_changes(await self._layers.changes(cell.record.id))
+                mounts = self._layers.mounts(cell.record.id, readonly=True)
+                await self._runtime.pack(mounts, send, cell.running, only=kept, deleted=deleted)
+
+    @contextlib.asynccontextmanager
+    async def _at_rest(self, cell: Cell) -> AsyncIterator[None]:
+        """Nothing changes in the container's tree."""
+        if cell.running is None:
+            yield
+            return
+        cell.frozen = True
+        try:
+            async with self._runtime.frozen(cell.record.id):
+                yield
+        finally:
+            cell.frozen = False
 
     async def sizes(self, reference: str) -> tuple[int, int]:
         """Bytes in the writable layer, and bytes of the whole tree as the layers' sum."""

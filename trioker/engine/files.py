@@ -2,16 +2,19 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 import attrs
 
 from trioker.linux import trees
-from trioker.model.container import Container
+from trioker.model.container import Container, VolumeMount
 from trioker.model.run import Bind
 
 HOST_RESOLV_CONF = "/etc/resolv.conf"
+_UNFINISHED = ".new"
+"""Behind the name of a volume that is being filled."""
 
 
 @attrs.frozen
@@ -43,18 +46,34 @@ class Files:
     def prepare(self, container: Container) -> None:
         """Make what a start needs and is not there yet. Only a container on record has files: a creation cut short leaves none."""
         os.makedirs(self.directory(container.id), 0o700, exist_ok=True)
-        for each in container.volumes:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(f"{self.volumes}/{each.volume}", 0o755)
         if container.config.dns:
             with open(container.resolv_conf, "w", encoding="ascii") as file:
                 os.fchmod(file.fileno(), 0o644)
                 file.writelines(f"nameserver {each}\n" for each in container.config.dns)
 
+    def missing_volumes(self, container: Container) -> tuple[VolumeMount, ...]:
+        """Those of its volumes that were not made yet."""
+        return tuple(each for each in container.volumes if not os.path.exists(f"{self.volumes}/{each.volume}"))
+
+    @contextlib.contextmanager
+    def new_volume(self, volume: str) -> Iterator[Path]:
+        """Make a volume: the empty directory this gives becomes it when the body has ended well, filled or not."""
+        path = f"{self.volumes}/{volume}{_UNFINISHED}"
+        _discard(path)
+        os.mkdir(path, 0o755)
+        yield Path(path)
+        os.rename(path, f"{self.volumes}/{volume}")
+
+    def volume_sizes(self) -> tuple[tuple[str, int], ...]:
+        """Every volume's id, and the bytes in it."""
+        found = sorted(entry.name for entry in os.scandir(self.volumes) if not entry.name.endswith(_UNFINISHED))
+        return tuple((volume, trees.measure(f"{self.volumes}/{volume}").bytes) for volume in found)
+
     def remove(self, container: Container) -> None:
         """Delete the container's directory and the volumes its record still names, whatever containers have put there."""
         for each in container.volumes:
             _discard(f"{self.volumes}/{each.volume}")
+            _discard(f"{self.volumes}/{each.volume}{_UNFINISHED}")
         _discard(self.directory(container.id))
 
     def binds(self, container: Container) -> tuple[Bind, ...]:
@@ -63,9 +82,16 @@ class Files:
             container.volumes, key=lambda each: each.path
         )  # /v before /v/a: a later mount hides what is below it
         volumes = tuple(Bind(f"{self.volumes}/{each.volume}", each.path) for each in in_order)
-        if not os.path.exists(container.resolv_conf):
-            return volumes
-        return (Bind(container.resolv_conf, HOST_RESOLV_CONF, readonly=True), *volumes)
+        return (*_resolv_bind(container.resolv_conf), *volumes)
+
+    def plain_binds(self) -> tuple[Bind, ...]:
+        """What is shown in a run that is no container's."""
+        return _resolv_bind(HOST_RESOLV_CONF)
+
+
+def _resolv_bind(path: str) -> tuple[Bind, ...]:
+    """Nothing where the host has no such file."""
+    return (Bind(path, HOST_RESOLV_CONF, readonly=True),) if os.path.exists(path) else ()
 
 
 def _discard(path: str) -> None:

@@ -1,14 +1,16 @@
 """What the engine needs of other rooms. ``daemon.py`` plugs in the real ones; tests plug in hand-written fakes."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Sequence
 from collections.abc import Container as Collection
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 import trio
 
 from trioker.linux.mounts import Mount
 from trioker.model.container import ChangeKind, Container
-from trioker.model.image import Image
+from trioker.model.image import Image, Tag
 from trioker.model.run import Attached, Exit, Output, Run
 
 Send = Callable[[bytes], Awaitable[None]]
@@ -49,8 +51,11 @@ class Process(Protocol):
 class Runtime(Protocol):
     """Starts containers and finds those that outlived an earlier daemon."""
 
-    async def launch(self, run: Run, mounts: Sequence[Mount]) -> Process:
-        """Start; returns when the command has been executed. Raises LaunchFailed."""
+    async def launch(self, run: Run, mounts: Sequence[Mount], output: int | None = None) -> Process:
+        """Start; returns when the command has been executed. Raises LaunchFailed.
+
+        ``output`` is a pipe that gets what the command prints: then nothing of it is logged or told. It stays the caller's.
+        """
 
     async def reconnect(self, container_id: str) -> Process | Exit | None:
         """A container of an earlier daemon: alive, ended with a record, or None where nothing is known (all is cleaned up)."""
@@ -61,11 +66,30 @@ class Runtime(Protocol):
     async def forget(self, container_id: str) -> None:
         """Remove what a finished run left: run directory, control groups. Idempotent."""
 
-    async def pack(self, mounts: Sequence[Mount], send: Send, running: Any = None) -> None:
+    def frozen(self, container_id: str) -> AbstractAsyncContextManager[None]:
+        """Meanwhile nothing in the container runs. Where that cannot be it is told in the log, and the container goes on."""
+
+    async def thaw(self, container_id: str) -> None:
+        """Let a container go on that is ``frozen``; a further time, or where it was not, is fine."""
+
+    async def pack(
+        self,
+        mounts: Sequence[Mount],
+        send: Send,
+        running: Any = None,
+        *,
+        only: Sequence[str] | None = None,
+        deleted: Sequence[str] = (),
+        directory: str = "",
+    ) -> None:
         """Send the tree that ``mounts`` show as an uncompressed tar, made by a confined helper.
 
-        ``running`` is the Process of a container whose tree is mounted already: then that very mount is packed.
+        ``running`` is the Process of a container whose tree is mounted already: then that very mount is packed. ``only`` makes a layer of these
+        paths, which takes away those in ``deleted``; ``directory`` sends what is in there, nothing where there is no such directory.
         """
+
+    async def unpack(self, path: Path, whiteouts: str, chunks: AsyncIterable[bytes]) -> object:
+        """Unpack a tar into a host directory as it arrives, by a confined helper. Raises InvalidParameter for a bad one."""
 
 
 class Layers(Protocol):
@@ -89,6 +113,12 @@ class Layers(Protocol):
 
 class Images(Protocol):
     """The images, as the engine needs them."""
+
+    def wanted_name(self, repository: str, tag: str) -> Tag | None:
+        """The name for an image to be made, "latest" where there is no tag; None without a repository. Raises InvalidParameter."""
+
+    async def create(self, draft: Image, wanted: Tag | None, chunks: AsyncIterable[bytes]) -> Image:
+        """A new image from the tar of its layer over ``draft.parent``, durable. Raises NotFound, InvalidParameter."""
 
     def get(self, name: str) -> Image:
         """Look an image up by id prefix or name. Raises NotFound."""

@@ -9,7 +9,7 @@ Four kinds of process, all forked from one interpreter:
 - the container's *init* (``init.py``): from clone3 to execve; becomes the user's command, PID 1 of its namespace. One waits for the next order
   with its namespaces and filesystems ready, below a monitor that waits too. It takes the order from the control socket itself, makes what
   the container needs on the host (``launch.py``) and inside, and hands that over to its monitor, which tells the daemon once the command runs.
-- a *helper* per job (``helper.py``): unpacks a layer or packs a tree, confined. What becomes of an init whose order is that.
+- a *helper* per job (``helper.py``): unpacks a layer, packs a tree or writes into one, confined. What becomes of an init whose order is that.
 
 The wire (``wire.py``): SOCK_SEQPACKET sockets. A packet is one tag byte and a payload:
 
@@ -22,11 +22,12 @@ J    a JSON object, descriptors beside it (SCM_RIGHTS) in the order its ``fds`` 
 
 Daemon to zygote, one packet per process wanted, no answer on this socket::
 
-    {"kind": "launch" | "unpack" | "pack", "fds": ["report", "spec", ...]}
+    {"kind": "launch" | "unpack" | "pack" | "write", "fds": ["report", "spec", ...]}
 
-``report`` is the socket the process answers on; ``spec`` a memfd with the JSON of ``spec.py`` (any size). ``unpack`` adds
+``report`` is the socket the process answers on; ``spec`` a memfd with the JSON of ``spec.py`` (any size). ``unpack`` and ``write`` add
 ``data`` (a pipe or socket to read the tar from, end of file ends it); ``pack`` adds ``data`` to write the tar to, and perhaps ``container``, the
-pidfd of a running container whose own root is packed, without what is mounted inside.
+pidfd of a running container whose own root is packed, without what is mounted inside. ``launch`` may add ``output``: the command's standard
+output and error, which then pass by monitor and log.
 
 Monitor to daemon on ``report`` (and on every later connection to ``<run_dir>/monitor.sock``, where ``started`` comes first again; one that
 is made during the launch waits for its outcome)::

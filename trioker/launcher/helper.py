@@ -4,18 +4,25 @@ import fcntl
 import gc
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
 from trioker.launcher import confine, process, wire
+from trioker.launcher.accounts import find_owner
+from trioker.launcher.below import Below
 from trioker.launcher.decompress import open_blocks
 from trioker.launcher.failure import describe
-from trioker.launcher.pack import pack
-from trioker.launcher.spec import PackSpec, UnpackSpec
+from trioker.launcher.intake import Intake
+from trioker.launcher.pack import pack, pack_sources
+from trioker.launcher.picking import pick
+from trioker.launcher.spec import PackSpec, UnpackSpec, WriteSpec
 from trioker.launcher.tar_header import BadArchive
 from trioker.launcher.unpack import unpack
+from trioker.launcher.user import UnknownUser
 from trioker.launcher.whiteouts import OverlayWhiteouts, RemovingWhiteouts
+from trioker.launcher.write import Target, write
+from trioker.launcher.writeback import WriteBack
 from trioker.linux import mounts, syscalls
 from trioker.linux.mounts import Mount
 
@@ -28,7 +35,7 @@ _PIPE = 2**20  # what an unprivileged user may ask for: a quarter less time than
 
 
 def run_helper(kind: str, spec: Mapping[str, Any], fds: Mapping[str, int]) -> NoReturn:
-    """Do the job (``unpack`` or ``pack``), tell the daemon on ``report``, end the process.
+    """Do the job (``unpack``, ``pack`` or ``write``), tell the daemon on ``report``, end the process.
 
     Nothing is raised: a traceback would be printed with source lines looked up in the stranger's tree.
     """
@@ -60,8 +67,15 @@ def _outcome(job: Job, spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.
 def _unpack(spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.Message:
     wanted, data = UnpackSpec(**spec), fds["data"]
     _widen(data)
-    read = open_blocks(data)  # before the root changes: it may have to load a library
-    confine.isolate()
+    confine.isolate(own_mounts=bool(wanted.below))
+    intake, disk = Intake(data, wanted.path), WriteBack(wanted.path)
+
+    def read() -> bytes | memoryview:
+        piece = intake.read()
+        disk.add(len(piece))
+        return piece
+
+    below = _open_below(wanted) if wanted.below else None
     whiteouts: OverlayWhiteouts | RemovingWhiteouts
     if wanted.whiteouts == "overlay":
         confine.confine(wanted.path, _UNPACK, reserve=_TRUSTED)
@@ -69,8 +83,16 @@ def _unpack(spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.Message:
     else:
         confine.confine(wanted.path, _UNPACK)
         whiteouts = RemovingWhiteouts()
-    done = unpack(read, whiteouts, max_bytes=wanted.max_bytes, max_entries=wanted.max_entries)
-    return done._asdict()
+    done = unpack(
+        read, whiteouts, room=wanted.room, max_bytes=wanted.max_bytes, max_entries=wanted.max_entries, below=below
+    )
+    disk.finish()
+    return {**done._asdict(), "diff": intake.diff}
+
+
+def _open_below(wanted: UnpackSpec) -> Below:
+    _make_tree(wanted.below, wanted.mount_point)
+    return Below(os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
 
 
 def _set_trusted(base: bytes, name: str, value: bytes) -> None:
@@ -80,13 +102,42 @@ def _set_trusted(base: bytes, name: str, value: bytes) -> None:
 
 def _pack(spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.Message:
     wanted = PackSpec(**spec)
+    out = fds["data"]
     confine.isolate(own_mounts=True)
     if not ("container" in fds and _enter_root_of(fds["container"])):
-        mounts.make((Mount(*each) for each in wanted.mounts), wanted.mount_point)
-        os.chdir(wanted.mount_point)
+        _make_tree(wanted.mounts, wanted.mount_point)
     confine.confine(".", _PACK)
-    _widen(fds["data"])
-    return pack("/", fds["data"])._asdict()
+    _widen(out)
+    if wanted.sources:
+        return pack_sources(wanted.sources, out)._asdict()
+    if wanted.only is not None:
+        return pack("/", out, pick(wanted.only, wanted.deleted))._asdict()
+    return pack(f"/{wanted.directory}", out)._asdict()
+
+
+def _write(spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.Message:
+    wanted, data = WriteSpec(**spec), fds["data"]
+    _widen(data)
+    read = open_blocks(data)
+    confine.isolate(own_mounts=True)
+    _make_tree(wanted.mounts, wanted.mount_point)
+    owner = _find_owner(wanted.owner) if wanted.owner else None
+    confine.confine(".", _UNPACK)
+    target = Target(os.fsencode(wanted.directory), os.fsencode(wanted.single), owner)
+    return write(read, target, max_bytes=wanted.max_bytes, max_entries=wanted.max_entries)._asdict()
+
+
+def _make_tree(recipes: Iterable[Sequence[Any]], mount_point: str) -> None:
+    """Make the mounts, and their root the working directory."""
+    mounts.make((Mount(*each) for each in recipes), mount_point)
+    os.chdir(mount_point)
+
+
+def _find_owner(wanted: str) -> tuple[int, int]:
+    try:
+        return find_owner(wanted)
+    except UnknownUser as error:
+        raise BadArchive(str(error)) from None
 
 
 def _enter_root_of(pidfd: int) -> bool:
@@ -111,4 +162,4 @@ def _widen(data: int) -> None:
         fcntl.fcntl(data, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
-_JOBS = {"unpack": _unpack, "pack": _pack}
+_JOBS = {"unpack": _unpack, "pack": _pack, "write": _write}

@@ -8,23 +8,23 @@ import os
 import select
 import signal
 import socket
-import stat
 import sys
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
 from trioker.launcher import command, lockdown, process, rootfs, stdio, wire
+from trioker.launcher.accounts import find_user
 from trioker.launcher.failure import Failed, describe, stage
 from trioker.launcher.helper import run_helper
 from trioker.launcher.launch import Launch
 from trioker.launcher.spec import LaunchSpec
-from trioker.launcher.user import UNKNOWN_USER, UnknownUser, User, lookup
+from trioker.launcher.user import UNKNOWN_USER, UnknownUser, User
 from trioker.linux import mounts, namespaces, syscalls
 from trioker.linux.cgroups import Hierarchies
 
-_MAX_ACCOUNT_FILE = 2**20  # bytes of /etc/passwd; a real one of ten thousand users is smaller
 _START_WITHIN = 50  # seconds from the order to execve; a little less than the daemon waits, so that it hears why
-_NEEDED = {"launch": {"report", "spec"}, "unpack": {"report", "spec", "data"}, "pack": {"report", "spec", "data"}}
+_HELPER = {"report", "spec", "data"}
+_NEEDED = {"launch": {"report", "spec"}, "unpack": _HELPER, "pack": _HELPER, "write": _HELPER}
 
 
 class Zygote(NamedTuple):
@@ -125,7 +125,7 @@ def begin(fds: dict[str, int]) -> Launch:
     """Read the order. One that cannot be read is answered here: there is nothing to undo."""
     signal.alarm(_START_WITHIN)
     try:
-        return Launch(LaunchSpec.from_json(wire.read_spec(fds["spec"])), fds["report"])
+        return Launch(LaunchSpec.from_json(wire.read_spec(fds["spec"])), fds["report"], fds.get("output"))
     except (ValueError, TypeError, KeyError, OSError) as error:
         with suppress(OSError):
             wire.send(wire.adopt(fds["report"]), Failed("spec", describe(error)).to_message())
@@ -156,9 +156,9 @@ def run(launch: Launch, made: rootfs.Filesystems, around: Surroundings) -> NoRet
     """Everything else, ending in the container's command. Raises Failed."""
     spec = launch.spec
     launch.write_down()
-    streams = make_view(spec, made)
+    streams = make_view(launch, made)
     with stage("user"):
-        user = find_user(spec.user)
+        user = _find_user(spec.user)
         stdio.install(streams, user.uid, tty=spec.tty)
     with stage("limits"):
         launch.warnings += lockdown.set_limits(spec.rlimits)
@@ -177,8 +177,9 @@ def run(launch: Launch, made: rootfs.Filesystems, around: Surroundings) -> NoRet
     command.execute(spec.argv, spec.env)
 
 
-def make_view(spec: LaunchSpec, made: rootfs.Filesystems) -> stdio.Stdio:
+def make_view(launch: Launch, made: rootfs.Filesystems) -> stdio.Stdio:
     """The container's files, host name and streams; the host's files are out of sight afterwards."""
+    spec = launch.spec
     with stage("rootfs"):
         syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWCGROUP)  # copies of what we are in by now
         mounts.make_private()
@@ -187,7 +188,7 @@ def make_view(spec: LaunchSpec, made: rootfs.Filesystems) -> stdio.Stdio:
     with stage("mounts"):
         rootfs.attach_filesystems(root, made)
     with stage("stdio"):
-        streams = stdio.open_stdio(made, tty=spec.tty, open_stdin=spec.open_stdin)
+        streams = stdio.open_stdio(made, tty=spec.tty, open_stdin=spec.open_stdin, output=launch.output)
     for each in spec.binds:
         with stage("bind"):
             rootfs.attach_bind(root, made, each)
@@ -198,27 +199,11 @@ def make_view(spec: LaunchSpec, made: rootfs.Filesystems) -> stdio.Stdio:
     return streams
 
 
-def find_user(wanted: str) -> User:
-    """The user by the container's own files. Raises UnknownUser, OSError."""
+def _find_user(wanted: str) -> User:
     try:
-        return lookup(wanted, read_account_file("etc/passwd"), read_account_file("etc/group"))
+        return find_user(wanted)
     except UnknownUser as error:
         raise Failed("user", str(error), UNKNOWN_USER) from None
-
-
-def read_account_file(path: str) -> str:
-    """The text of a file of the image, which may be anything: a link to a descriptor of ours, a pipe, endless. A missing one is empty."""
-    try:
-        found = rootfs.resolve(syscalls.AT_FDCWD, path)
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    if not stat.S_ISREG(os.stat(found).st_mode):
-        raise ValueError(f"/{path} is not a regular file")
-    with open(f"/proc/self/fd/{found}", "rb") as file:
-        text = file.read(_MAX_ACCOUNT_FILE + 1)
-    if len(text) > _MAX_ACCOUNT_FILE:
-        raise ValueError(f"/{path} is larger than {_MAX_ACCOUNT_FILE} bytes")
-    return text.decode(errors="surrogateescape")
 
 
 def change_directory(path: str) -> None:

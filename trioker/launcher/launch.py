@@ -36,8 +36,10 @@ class Heritage(NamedTuple):
 class Launch:
     """A launch under way, on the host's side. Belongs into init, or into its parent where init shall be born in its control group."""
 
-    def __init__(self, spec: LaunchSpec, report: int) -> None:
+    def __init__(self, spec: LaunchSpec, report: int, output: int | None = None) -> None:
         self.spec = spec
+        self.output = output
+        """Where the container's output goes instead of to the monitor."""
         self.warnings: list[str] = []
         self._cgroup = cgroups.Cgroup(())
         self._fds = {"report": report}

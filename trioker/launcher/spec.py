@@ -1,5 +1,6 @@
 """What the daemon asks of the launcher, as the JSON behind the ``spec`` descriptor."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 from trioker.linux.mounts import Mount
@@ -66,13 +67,47 @@ class UnpackSpec(NamedTuple):
     path: str
     whiteouts: str
     """``remove`` or ``overlay``."""
+    room: int
+    """Bytes the archive may fill of the disk."""
+    max_bytes: int
+    """Of its files as they look, holes included."""
+    max_entries: int
+    below: Sequence[Mount] = ()
+    """For ``overlay``: what shows the tree below, made in a mount namespace of the helper's own."""
+    mount_point: str = ""
+    """An existing empty directory to make them on."""
+
+
+class WriteSpec(NamedTuple):
+    """One archive to write into a tree, as COPY and ADD do."""
+
+    mounts: list[Mount]
+    """What shows the tree, made in a mount namespace of the helper's own."""
+    mount_point: str
+    """An existing empty directory to make them on."""
+    directory: str
+    """Absolute path in the tree that the archive's names are below. Symbolic links are followed inside the tree, what is missing is made."""
+    single: str
+    """Where the archive is one file: ``directory`` is what it becomes itself; or, when that is a directory or ends in a slash, a file of this
+    name in it. "" for any archive."""
+    owner: str
+    """``user``, ``user:group`` or numbers, looked up in the tree's own files: owner of all that is made. "" leaves what the archive says."""
     max_bytes: int
     max_entries: int
 
 
 class PackSpec(NamedTuple):
-    """One tree to pack: the mounts that show it, made in a mount namespace of the helper's own."""
+    """One tree to pack, or a part of it: at most one of ``only`` (with ``deleted``), ``sources`` and ``directory`` says which."""
 
     mounts: list[Mount]
+    """What shows the tree, made in a mount namespace of the helper's own."""
     mount_point: str
     """An existing empty directory to make them on."""
+    only: list[str] | None = None
+    """A layer: these absolute paths, without what is below them, and the directories they are in."""
+    deleted: Sequence[str] = ()
+    """Absolute paths the layer takes away."""
+    sources: Sequence[str] = ()
+    """These absolute paths with all below them, each under the name it has here; ``*``, ``?`` and ``[]`` as Go's path.Match has them."""
+    directory: str = ""
+    """This directory as the root; an empty archive where there is none."""

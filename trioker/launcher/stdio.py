@@ -20,9 +20,18 @@ class Stdio(NamedTuple):
     monitors: dict[str, int]
 
 
-def open_stdio(made: Filesystems, *, tty: bool, open_stdin: bool) -> Stdio:
-    """Open them; belongs after the filesystems were attached. Raises OSError."""
+def open_stdio(made: Filesystems, *, tty: bool, open_stdin: bool, output: int | None = None) -> Stdio:
+    """Open them; belongs after the filesystems were attached. Raises OSError.
+
+    With ``output`` both output streams are that descriptor, which is none of the monitor's business.
+    """
+    if output is not None:
+        return Stdio((_open_null(made), output, output), {})
     return _open_terminal(made) if tty else _open_pipes(made, open_stdin=open_stdin)
+
+
+def _open_null(made: Filesystems) -> int:
+    return os.open("null", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=made.dev)
 
 
 def _open_pipes(made: Filesystems, *, open_stdin: bool) -> Stdio:
@@ -30,7 +39,7 @@ def _open_pipes(made: Filesystems, *, open_stdin: bool) -> Stdio:
     if open_stdin:
         stdin, monitors["stdin"] = os.pipe2(os.O_CLOEXEC)
     else:
-        stdin = os.open("null", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=made.dev)
+        stdin = _open_null(made)
     monitors["stdout"], stdout = os.pipe2(os.O_CLOEXEC)
     monitors["stderr"], stderr = os.pipe2(os.O_CLOEXEC)
     fcntl.fcntl(stdout, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)

@@ -1,22 +1,35 @@
 """The extended headers of the pax format: records that overrule a member's header (POSIX.1-2017, pax, "pax Extended Header")."""
 
+import base64
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from trioker.launcher.tar_header import NAME_LIMIT, BadArchive, Entry, length, owner, timestamp
+from trioker.launcher.xattrs import parse_acl
 
 Records = dict[bytes, bytes]
 
 XATTR = b"SCHILY.xattr."
 """What star, GNU tar, libarchive and Docker put before an extended attribute's name; the value is raw bytes."""
 
+RECORD_LIMIT = 2**16
+"""Records of one extended header. Real ones have a few; a sparse map of format 0.0 takes two for each of its pieces."""
+
+_LIBARCHIVE_XATTR = b"LIBARCHIVE.xattr."  # name as in a URL, value in base64; libarchive writes both forms (its archive_write_set_format_pax.c)
+_ACLS = {b"SCHILY.acl.access": b"system.posix_acl_access", b"SCHILY.acl.default": b"system.posix_acl_default"}
+_EXPONENT = re.compile(rb"-?[0-9](\.[0-9]{1,20})?e-[0-9]{1,2}")  # how Python's tarfile writes the first instants of 1970
 _DIGITS = 20  # of a record's length and the blank behind: more than any header is long
 
 
 def parse_records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     r"""The keywords and values of one extended header, ``"<length> <keyword>=<value>\n"`` each. Raises BadArchive."""
-    start = 0
+    start = count = 0
     while start < len(data):
+        count += 1
+        if count > RECORD_LIMIT:
+            raise BadArchive(f"more than {RECORD_LIMIT} records in one extended header")
         blank = data.find(b" ", start, start + _DIGITS)
         digits = data[start : max(start, blank)]
         end = start + int(digits) if digits.isdigit() else 0
@@ -55,8 +68,19 @@ def overrule(entry: Entry, records: Mapping[bytes, bytes]) -> Entry:
             fields[field] = decode(value)
     if "stored" in fields:
         fields["size"] = fields["stored"]
-    xattrs = {keyword[len(XATTR) :]: value for keyword, value in records.items() if keyword.startswith(XATTR)}
-    return entry._replace(**fields, xattrs=xattrs)
+    return entry._replace(**fields, xattrs=_xattrs(records))
+
+
+def _xattrs(records: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """The extended attributes, in whichever form they are told; the one with raw bytes counts most. Raises ValueError."""
+    found = {}
+    for keyword, value in records.items():
+        if keyword.startswith(_LIBARCHIVE_XATTR):
+            name = unquote_to_bytes(keyword[len(_LIBARCHIVE_XATTR) :])
+            found[name] = base64.b64decode(value + b"=" * (-len(value) % 4))  # libarchive leaves the padding out
+        elif keyword in _ACLS and value:
+            found[_ACLS[keyword]] = parse_acl(value)
+    return found | {keyword[len(XATTR) :]: value for keyword, value in records.items() if keyword.startswith(XATTR)}
 
 
 def decimal(value: bytes) -> int:
@@ -77,6 +101,8 @@ def _path(value: bytes) -> bytes:
 
 def _time(value: bytes) -> int:
     """Seconds with a fraction of any length, as nanoseconds, rounded down."""
+    if _EXPONENT.fullmatch(value):
+        return timestamp(round(float(value) * 10**9))
     whole, _, fraction = value.partition(b".")
     nanoseconds = decimal(b"0" + fraction[:9].ljust(9, b"0"))  # the leading 0 lets no sign pass
     return timestamp(decimal(whole) * 10**9 + (-nanoseconds if whole.startswith(b"-") else nanoseconds))

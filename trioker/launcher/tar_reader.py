@@ -21,13 +21,12 @@ from trioker.launcher.tar_header import (
 from trioker.launcher.tar_pax import Records, member_records, overrule, simple_records
 from trioker.launcher.tar_sparse import old_sparse, pax_sparse
 
-Read = Callable[[], bytes]
-"""The next bytes, as many as are there; none at the end."""
+Read = Callable[[], bytes | memoryview]
+"""The next bytes, as many as are there; none at the end. They stay as they are until the next call."""
 
 EXTENSION_LIMIT = 2**20
-"""Bytes of one extended header or long name. Real ones take a few hundred; the largest attribute a kernel takes is 64 KiB."""
+"""Bytes of the extended headers and long names of one entry. Real ones take a few hundred; the largest attribute a kernel takes is 64 KiB."""
 
-_DRAIN_LIMIT = 2**24  # padding behind an archive: GNU tar's largest sensible record is 1 MiB
 _LONG_LINK, _LONG_NAME = b"K", b"L"
 _GLOBAL, _MEMBER, _SOLARIS = b"g", b"x", b"X"
 _EXTENSIONS = frozenset((_LONG_LINK, _LONG_NAME, _GLOBAL, _MEMBER, _SOLARIS))
@@ -36,12 +35,16 @@ _WITHOUT_DATA = frozenset((HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, D
 
 
 class Stream:
-    """The archive's bytes, counted: more than ``limit`` of them raise BadArchive, which also bounds what a small file inflates to."""
+    """The archive's bytes, counted: more than ``limit`` of them raise BadArchive, which also bounds what a small file inflates to.
 
-    def __init__(self, read: Read, limit: int) -> None:
+    ``meaning`` completes that error: "more than the 5 bytes ...".
+    """
+
+    def __init__(self, read: Read, limit: int, meaning: str = "allowed") -> None:
         self._read = read
         self._limit = limit
-        self._block = b""
+        self._meaning = meaning
+        self._block: bytes | memoryview = b""
         self._offset = 0
         self._pulled = 0
         self.entry = b""
@@ -57,7 +60,7 @@ class Stream:
         start = self._offset
         self._offset = end = start + BLOCK
         if end <= len(self._block):
-            return self._block[start:end]
+            return bytes(self._block[start:end])
         self._offset = start
         if start == len(self._block) and not self._pull():
             return b""
@@ -65,7 +68,7 @@ class Stream:
 
     def take(self, size: int) -> bytes:
         """Exactly ``size`` bytes, together."""
-        return b"".join(self.pieces(size))
+        return b"".join(map(bytes, self.pieces(size)))  # copied one by one: each is lost when the next is read
 
     def pieces(self, size: int) -> Iterable[memoryview]:
         """Exactly ``size`` bytes, as they arrive."""
@@ -95,21 +98,23 @@ class Stream:
                 pass
 
     def drain(self) -> None:
-        """Read on to the end, within reason: a sender that is cut off in its padding would call it a failure."""
-        drained = 0
-        while drained < _DRAIN_LIMIT and (block := self._read()):
-            drained += len(block)
+        """Read on to the end: padding, or whatever a tar is followed by, belongs to its digest."""
+        while self._pull():
+            pass
 
     def where(self) -> str:
         """The place, for a message."""
         return f"in entry {shown(self.entry)}" if self.entry else f"at byte {self.position}"
 
     def _pull(self) -> bool:
-        self._block = self._read()
+        try:
+            self._block = self._read()
+        except BadArchive as error:
+            raise BadArchive(f"{error} {self.where()}") from None
         self._offset = 0
         self._pulled += len(self._block)
         if self._pulled > self._limit:
-            raise BadArchive(f"the archive holds more than the {self._limit} bytes allowed")
+            raise BadArchive(f"the archive holds more than the {self._limit} bytes {self._meaning}, {self.where()}")
         return bool(self._block)
 
 
@@ -121,6 +126,7 @@ class TarReader:
         self._left = 0  # stored bytes and padding of the current entry not taken yet
         self._globals: Records = {}
         self._records: Records = {}  # for the next entry
+        self._extended = 0  # bytes they took in the archive
 
     def __iter__(self) -> Iterator[Entry]:
         stream = self._stream
@@ -130,8 +136,11 @@ class TarReader:
             except ValueError as error:
                 raise BadArchive(f"{error} at byte {stream.position - BLOCK}") from None
             if entry.kind in _EXTENSIONS:
+                stream.entry = entry.name
                 self._extend(entry)
+                stream.entry = b""
                 continue
+            self._extended = 0
             if entry.kind != FILE or self._records or self._globals or entry.name[-1:] in (b"/", b""):
                 entry = self._complete(entry, block)
             stream.entry = entry.name
@@ -160,10 +169,17 @@ class TarReader:
         return b""
 
     def _extend(self, header: Entry) -> None:
-        if header.stored > EXTENSION_LIMIT:
-            raise BadArchive(f"an extended header of {header.stored} bytes at byte {self._stream.position - BLOCK}")
+        self._extended += header.stored
+        if self._extended > EXTENSION_LIMIT:
+            raise BadArchive(f"extended headers of {self._extended} bytes, more than {EXTENSION_LIMIT}, {self._stream.where()}")
         data = self._stream.take(header.stored)
         self._stream.skip(-header.stored % BLOCK)
+        try:
+            self._remember(header, data)
+        except BadArchive as error:
+            raise BadArchive(f"{error} {self._stream.where()}") from None
+
+    def _remember(self, header: Entry, data: bytes) -> None:
         if header.kind == _LONG_NAME:
             self._records[b"path"] = cut(data)
         elif header.kind == _LONG_LINK:
@@ -176,6 +192,7 @@ class TarReader:
     def _complete(self, entry: Entry, block: bytes) -> Entry:
         """The entry with all that extended headers and its own kind make of it."""
         records, self._records = self._globals | self._records, {}
+        self._stream.entry = entry.name  # until a longer one is known to be right
         try:
             entry = overrule(entry, records) if records else entry
             self._stream.entry = entry.name

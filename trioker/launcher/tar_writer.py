@@ -2,6 +2,8 @@
 
 import os
 import struct
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from trioker.launcher.tar_header import BLOCK, Entry
 from trioker.launcher.tar_pax import XATTR, Records
@@ -20,12 +22,32 @@ def padding(size: int) -> bytes:
     return bytes(-size % BLOCK)
 
 
-def encode_header(entry: Entry) -> bytes:
-    """The blocks that go before the entry's data. Times are whole seconds, as ``tar -c`` writes them."""
+def encode_sparse_header(entry: Entry) -> bytes:
+    """The blocks that go before the data of a file with ``pieces``, which follow one upon the other (the GNU tar manual, "PAX Format, 1.0").
+
+    Who cannot read that finds a file of another name, with the map before the data.
+    """
+    pieces = entry.pieces or ()
+    table = b"%d\n" % len(pieces) + b"".join(b"%d\n%d\n" % piece for piece in pieces)
+    table += padding(len(table))
+    records = {
+        b"GNU.sparse.major": b"1",
+        b"GNU.sparse.minor": b"0",
+        b"GNU.sparse.name": entry.name,
+        b"GNU.sparse.realsize": b"%d" % entry.size,
+    }
+    directory, _, base = entry.name.rpartition(b"/")
+    name = b"/".join(part for part in (directory, b"GNUSparseFile.0", base) if part)
+    stored = len(table) + sum(length for _, length in pieces)
+    return encode_header(entry._replace(name=name, size=stored, pieces=None), records) + table
+
+
+def encode_header(entry: Entry, further: Mapping[bytes, bytes] = MappingProxyType({})) -> bytes:
+    """The blocks that go before the entry's data, with ``further`` pax records."""
     split = _split(entry.name)
     name, prefix = split or (entry.name, b"")
     block = _block(entry, name, prefix)
-    records = _records(entry, whole_name=split is not None)
+    records = _records(entry, further, whole_name=split is not None)
     if not records:
         return block
     data = b"".join(_record(keyword, value) for keyword, value in records.items())
@@ -73,20 +95,30 @@ def _split(name: bytes) -> tuple[bytes, bytes] | None:
     return (name[slash + 1 :], name[:slash]) if 0 < slash < len(name) - 1 else None
 
 
-def _records(entry: Entry, *, whole_name: bool) -> Records:
+def _records(entry: Entry, further: Mapping[bytes, bytes], *, whole_name: bool) -> Records:
     """What the header cannot hold."""
     records: Records = {}
     if not whole_name:
         records[b"path"] = entry.name
     if not entry.link.isascii() or len(entry.link) > _NAME:
         records[b"linkpath"] = entry.link
+    records |= further  # behind the path: Python lets the last name win
     if not all(map(_is_text, records.values())):  # pax is UTF-8 unless this is said first; either way we keep the bytes
         records = {b"hdrcharset": b"BINARY", **records}
-    numbers = ((b"uid", entry.uid, 8), (b"gid", entry.gid, 8), (b"size", entry.size, 12))
-    for keyword, value, width in (*numbers, (b"mtime", entry.mtime_ns // 10**9, 12)):
+    for keyword, value, width in ((b"uid", entry.uid, 8), (b"gid", entry.gid, 8), (b"size", entry.size, 12)):
         if not _fits(value, width):
             records[keyword] = b"%d" % value
+    seconds, fraction = divmod(entry.mtime_ns, 10**9)
+    if fraction or not _fits(seconds, 12):
+        records[b"mtime"] = _time(entry.mtime_ns)
     return records | {XATTR + name: value for name, value in entry.xattrs.items()}
+
+
+def _time(nanoseconds: int) -> bytes:
+    """Decimal seconds, with a fraction where there is one."""
+    seconds, fraction = divmod(abs(nanoseconds), 10**9)
+    text = b"%d.%09d" % (seconds, fraction)
+    return b"-" * (nanoseconds < 0) + text.rstrip(b"0").rstrip(b".")
 
 
 def _is_text(value: bytes) -> bool:

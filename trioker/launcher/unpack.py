@@ -7,13 +7,15 @@ replaces an earlier one, and a directory gets its owner, mode and time when noth
 The current directory is always the directory of the entry at hand: one system call where it changes, and short names for all others.
 """
 
+import errno
 import os
 import stat
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeVar
 
 from trioker.launcher import xattrs
+from trioker.launcher.below import Below, content
 from trioker.launcher.tar_header import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
@@ -27,13 +29,14 @@ from trioker.launcher.tar_header import (
     shown,
 )
 from trioker.launcher.tar_reader import Read, Stream, TarReader
-from trioker.launcher.whiteouts import META, OPAQUE, PREFIX, Whiteouts, remove
+from trioker.launcher.whiteouts import LINKED, META, OPAQUE, PREFIX, Whiteouts, remove
 
 _NODE_TYPES = {CHARACTER_DEVICE: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK, FIFO: stat.S_IFIFO}
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SPECIAL_BITS = 0o7000
 
+_NO_ROOM = f"there is room for ({os.strerror(errno.ENOSPC)})"
 _UNCLEAN = (b"", b".", b"..")  # what stands behind the last slash where it is not the entry's own name
 
 T = TypeVar("T")
@@ -47,14 +50,25 @@ class Unpacked(NamedTuple):
     entries: int
 
 
-def unpack(read: Read, whiteouts: Whiteouts, *, max_bytes: int, max_entries: int, root: bytes = b"/") -> Unpacked:
+def unpack(
+    read: Read,
+    whiteouts: Whiteouts,
+    *,
+    max_bytes: int,
+    max_entries: int,
+    room: int | None = None,
+    below: Below | None = None,
+    root: bytes = b"/",
+) -> Unpacked:
     """Unpack the archive ``read`` returns piece by piece into ``root``. Raises BadArchive, naming the entry and what is wrong.
 
-    ``max_bytes`` bounds both the uncompressed archive and the apparent size of the files (holes cost nothing in the archive). A root other
-    than the process's own confines nothing: only for archives one trusts. The umask must be 0; leaves the current directory anywhere.
+    ``max_bytes`` bounds the apparent size of the files (holes cost nothing in the archive) and, as does ``room`` on the disk, the uncompressed
+    archive. ``below`` is what the root will be shown over, if that is not in the root already. A root other than the process's own confines
+    nothing: only for archives one trusts. The umask must be 0; leaves the current directory anywhere.
     """
-    reader = TarReader(Stream(read, max_bytes))
-    tree = _Tree(root, whiteouts, reader.data)
+    limit, meaning = min((max_bytes, "allowed"), (max_bytes if room is None else room, _NO_ROOM))
+    reader = TarReader(Stream(read, limit, meaning))
+    tree = _Tree(root, whiteouts, reader.data, below)
     size = entries = 0
     for entry in reader:
         size += entry.size
@@ -76,12 +90,14 @@ def unpack(read: Read, whiteouts: Whiteouts, *, max_bytes: int, max_entries: int
 class _Tree:
     """The tree being made."""
 
-    def __init__(self, root: bytes, whiteouts: Whiteouts, data: Data) -> None:
+    def __init__(self, root: bytes, whiteouts: Whiteouts, data: Data, below: Below | None) -> None:
         self._root = root
+        self._below = below
         self._whiteouts = whiteouts
         self._data = data
         self._ids = os.geteuid(), os.getegid()  # what a new file has without being told
         self._directories: dict[bytes, tuple[Entry, int, int]] = {}  # by path: the entry, and which inode it stands for
+        self._linked = False  # whether there is a directory LINKED
         self._enter(b"")
 
     def add(self, entry: Entry) -> None:
@@ -90,6 +106,8 @@ class _Tree:
         if base in _UNCLEAN or (PREFIX in entry.name and base != OPAQUE):
             parts = _components(entry.name)
             if any(part.startswith(META) for part in parts) and parts[-1] != OPAQUE:
+                if parts[:-1] == [LINKED] and entry.kind == FILE:
+                    self._keep_linked(entry, parts[-1])
                 return
             parent, base = b"/".join(parts[:-1]), parts[-1] if parts else b"."
         if parent != self._parent:
@@ -100,7 +118,9 @@ class _Tree:
             self._make(entry, base, self._prefix + base)
 
     def finish(self) -> None:
-        """Give the directories what making things in them would have spoilt: their times, and modes, owners and ACLs that new files take on."""
+        """Remove what only links led to. Give the directories what making things in them would have spoilt, or passed on to new files."""
+        if self._linked:
+            remove(self._root + LINKED)
         for path, (entry, device, inode) in self._directories.items():
             try:
                 fd = os.open(self._root + path, _DIRECTORY)
@@ -122,17 +142,61 @@ class _Tree:
         self._prefix = b"".join(part + b"/" for part in parts)
         try:
             os.chdir(self._root + self._prefix)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             self._make_parents(parts)
-        # In a set-group-id directory (one of a lower layer: ours get their bits last) new files take its group.
+        # From a directory of a lower layer (ours get such things last) new files may take a group, or an ACL that overrules their mode.
         self._inherits = bool(os.stat(b".").st_mode & stat.S_ISGID)
+        self._disinherits = xattrs.has_default_acl(b".")
 
     def _make_parents(self, parts: Iterable[bytes]) -> None:
         os.chdir(self._root)
+        path = b""
         for part in parts:
-            with suppress(FileExistsError):
-                os.mkdir(part, 0o755)
+            path += part
+            self._make_parent(part, path)
             os.chdir(part)
+            path += b"/"
+
+    def _make_parent(self, base: bytes, path: bytes) -> None:
+        try:
+            os.mkdir(base, 0o755)
+        except FileExistsError:
+            if not self._is_mark(os.lstat(base)):
+                return
+            os.unlink(base)
+            os.mkdir(base, 0o755)
+            self._whiteouts.made(base, path, directory=True)
+        if xattrs.has_default_acl(base):
+            xattrs.disinherit(base, 0o755)
+        self._imitate(base, path)
+
+    def _is_mark(self, found: os.stat_result) -> bool:
+        return stat.S_ISCHR(found.st_mode) and self._whiteouts.forges(found.st_rdev)
+
+    def _imitate(self, base: bytes, path: bytes) -> None:
+        """Have a directory that no entry has described look like the one below: it would hide that one's owner, mode and time."""
+        with self._opened_below(path) as found:
+            if found and found[1].kind == DIRECTORY:
+                self._remember(found[1], base, path)
+
+    @contextmanager
+    def _opened_below(self, path: bytes) -> Iterator[tuple[int, Entry] | None]:
+        found = None if self._below is None or self._whiteouts.hides(path) else self._below.open(path)
+        try:
+            yield found
+        finally:
+            if found:
+                os.close(found[0])
+
+    def _keep_linked(self, entry: Entry, base: bytes) -> None:
+        """A file that aufs has under no other name than those of hard links to it, which follow: it has its own until the end."""
+        if not self._linked:
+            self._linked = True
+            with suppress(FileNotFoundError):
+                remove(self._root + LINKED)
+            os.mkdir(self._root + LINKED, 0o700)
+        self._enter(LINKED)
+        self._make_file(entry, base)
 
     def _take_away(self, base: bytes) -> None:
         if base == OPAQUE:
@@ -155,12 +219,12 @@ class _Tree:
             _replacing(base, lambda: os.symlink(entry.link, base))
             self._settle_node(entry, base)
         elif kind == HARD_LINK:
-            self._make_link(b"/".join((self._root, *_components(entry.link))), base)
+            self._make_link(b"/".join(_components(entry.link)), base)
         else:
             self._make_device(entry, base)
         self._whiteouts.made(base, path, directory=kind == DIRECTORY)
 
-    def _make_file(self, entry: Entry, base: bytes) -> None:
+    def _make_file(self, entry: Entry, base: bytes, data: Data | None = None) -> None:
         mode = entry.mode & 0o777
         try:
             fd = os.open(base, _CREATE, mode)
@@ -168,25 +232,23 @@ class _Tree:
             remove(base)
             fd = os.open(base, _CREATE, mode)
         try:
+            data = data or self._data
             if entry.pieces is None:
-                self._write(fd, entry.size)
+                _write(fd, data(entry.size))
             else:
                 for offset, length in entry.pieces:
                     os.lseek(fd, offset, os.SEEK_SET)
-                    self._write(fd, length)
+                    _write(fd, data(length))
                 os.ftruncate(fd, entry.size)
             if self._differs(entry):
                 os.fchown(fd, entry.uid, entry.gid)
+            if self._disinherits:
+                xattrs.disinherit(fd, mode)
             if entry.mode & _SPECIAL_BITS:  # last: chown takes them away
                 os.fchmod(fd, entry.mode)
             _settle(fd, entry)
         finally:
             os.close(fd)
-
-    def _write(self, fd: int, size: int) -> None:
-        for piece in self._data(size):
-            while (written := os.write(fd, piece)) < len(piece):
-                piece = piece[written:]  # noqa: PLW2901  a disk that fills up takes a part first
 
     def _make_directory(self, entry: Entry, base: bytes, path: bytes) -> None:
         try:
@@ -195,22 +257,52 @@ class _Tree:
             if not stat.S_ISDIR(os.lstat(base).st_mode):
                 os.unlink(base)
                 os.mkdir(base, 0o700)
+        if self._disinherits:
+            xattrs.disinherit(base, 0o700)
+        self._remember(entry, base, path)
+
+    def _remember(self, entry: Entry, base: bytes, path: bytes) -> None:
         found = os.lstat(base)
         self._directories[path] = entry, found.st_dev, found.st_ino
 
-    def _make_link(self, target: bytes, base: bytes) -> None:
+    def _make_link(self, link: bytes, base: bytes) -> None:
+        target = self._root + link
+        try:
+            found = os.lstat(target)
+            if self._is_mark(found):
+                found = self._bring_up(link)
+        except (FileNotFoundError, NotADirectoryError):
+            found = self._bring_up(link)
         with suppress(FileNotFoundError):
-            if os.path.samestat(os.lstat(target), os.lstat(base)):
+            if os.path.samestat(found, os.lstat(base)):
                 return  # GNU tar writes a file named twice as a link to itself
         _replacing(base, lambda: os.link(target, base, follow_symlinks=False))
+
+    def _bring_up(self, path: bytes) -> os.stat_result:
+        """Copy a file of the layers below to this one, as overlayfs does for whoever links to it. Raises FileNotFoundError."""
+        here = self._parent
+        with self._opened_below(path) as found:
+            if not found or found[1].kind != FILE:
+                raise FileNotFoundError(errno.ENOENT, f"No such file to link to: {shown(path)}")
+            fd, entry = found
+            parent, _, base = path.rpartition(b"/")
+            self._enter(parent)
+            self._make_file(entry, base, content(fd, entry))
+        made = os.lstat(base)
+        self._enter(here)
+        return made
 
     def _make_device(self, entry: Entry, base: bytes) -> None:
         if entry.kind == CHARACTER_DEVICE and self._whiteouts.forges(entry.device):
             raise ValueError("a forged whiteout (character device 0, 0)")
         _replacing(base, lambda: os.mknod(base, _NODE_TYPES[entry.kind] | entry.mode & 0o777, entry.device))
+        if self._disinherits:
+            xattrs.disinherit(base, entry.mode & 0o777)
         self._settle_node(entry, base)
         if entry.mode & _SPECIAL_BITS:
             os.chmod(base, entry.mode)
+        if entry.xattrs:
+            xattrs.restore(base, entry.xattrs)
 
     def _settle_node(self, entry: Entry, base: bytes) -> None:
         if self._differs(entry):
@@ -219,6 +311,12 @@ class _Tree:
 
     def _differs(self, entry: Entry) -> bool:
         return self._inherits or (entry.uid, entry.gid) != self._ids
+
+
+def _write(fd: int, pieces: Iterable[memoryview]) -> None:
+    for piece in pieces:
+        while (written := os.write(fd, piece)) < len(piece):
+            piece = piece[written:]  # noqa: PLW2901  a disk that fills up takes a part first
 
 
 def _settle(fd: int, entry: Entry) -> None:

@@ -17,6 +17,8 @@ PREFIX = b".wh."
 OPAQUE = b".wh..wh..opq"
 META = b".wh..wh."
 """aufs's own book-keeping, where it is not OPAQUE."""
+LINKED = b".wh..wh.plnk"
+"""Of that, the directory of files that have several names: in an archive made from an aufs layer the others are links to one in here."""
 
 MARK = os.makedev(0, 0)
 """The device overlayfs takes for "nothing here" (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories")."""
@@ -35,6 +37,9 @@ class Whiteouts(Protocol):
 
     def hide_all(self, path: bytes) -> None:
         """What lower layers have in the current directory, ``path``, is gone."""
+
+    def hides(self, path: bytes) -> bool:
+        """Whether this layer has taken away what lower layers have as ``path``."""
 
     def forges(self, device: int) -> bool:
         """Whether an entry with this character device would pass for a whiteout."""
@@ -72,6 +77,10 @@ class RemovingWhiteouts:
         """Delete what is not ours."""
         self._clear(b".", path)
 
+    def hides(self, path: bytes) -> bool:  # noqa: ARG002
+        """Never: what is taken away is not there."""
+        return False
+
     def forges(self, device: int) -> bool:  # noqa: ARG002
         """Never: a device means nothing here."""
         return False
@@ -97,6 +106,7 @@ class OverlayWhiteouts:
         """``set_trusted`` sets an attribute of the class that takes SYS_ADMIN."""
         self._set_trusted = set_trusted
         self._hidden: set[bytes] = set()
+        self._opaque: set[bytes] = set()
 
     def made(self, base: bytes, path: bytes, *, directory: bool) -> None:
         """A directory made where a mark was lost the mark, and must not let the lower one shine through."""
@@ -112,9 +122,20 @@ class OverlayWhiteouts:
             if stat.S_ISDIR(os.lstat(base).st_mode):
                 self._make_opaque(base)
 
-    def hide_all(self, path: bytes) -> None:  # noqa: ARG002
+    def hide_all(self, path: bytes) -> None:
         """Mark the directory."""
+        self._opaque.add(path)
         self._make_opaque(b".")
+
+    def hides(self, path: bytes) -> bool:
+        """It, or a directory on the way to it, was hidden."""
+        while path not in self._hidden:
+            if not path:
+                return False
+            path = path.rpartition(b"/")[0]
+            if path in self._opaque:
+                return True
+        return True
 
     def forges(self, device: int) -> bool:
         """The mark itself."""

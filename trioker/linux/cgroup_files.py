@@ -18,22 +18,23 @@ def signal_members(directory: str) -> bool:
 
     By descriptor, and only what is listed again after it was opened: a number alone may have gone to a stranger since it was read.
     """
-    members = _members(directory)[:_BATCH]
+    found = members(directory)[:_BATCH]
     held: dict[int, int] = {}
     try:
-        for pid in members:
+        for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 held[pid] = os.pidfd_open(pid)
-        for pid in held.keys() & _members(directory):
+        for pid in held.keys() & set(members(directory)):
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(held[pid], signal.SIGKILL)
     finally:
         for fd in held.values():
             os.close(fd)
-    return bool(members)
+    return bool(found)
 
 
-def _members(directory: str) -> list[int]:
+def members(directory: str) -> list[int]:
+    """The processes of one cgroup."""
     # 0 stands for a process of a pid namespace that we do not see.
     return [int(pid) for pid in read_text(f"{directory}/cgroup.procs").split() if pid != "0"]
 
@@ -46,10 +47,11 @@ def tree(directory: str) -> Iterator[str]:
 
 def remove_tree(directory: str, deadline: float) -> bool:
     """Remove one; whether it has gone. Those inside are only looked for when it will not go: that is hardly ever."""
-    return _rmdir(directory) or until(lambda: all(_rmdir(each) for each in tree(directory)), deadline)
+    return remove(directory) or until(lambda: all(remove(each) for each in tree(directory)), deadline)
 
 
-def _rmdir(directory: str) -> bool:
+def remove(directory: str) -> bool:
+    """Remove a cgroup that may have gone already; False where something is in it."""
     try:
         os.rmdir(directory)
     except FileNotFoundError:

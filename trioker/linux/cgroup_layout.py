@@ -102,6 +102,14 @@ def detect(read: Callable[[str], str] | None = None) -> Hierarchies:
     return Hierarchies(v1, v2, offered, _swap_limit(v1, offered, read))
 
 
+def freezer_mount(read: Callable[[str], str] | None = None) -> str:
+    """Mount point of version 1's freezer; empty where the host has none."""
+    for fstype, mount_point, options in _writable_mounts((read or read_text)("/proc/self/mountinfo")):
+        if fstype == "cgroup" and "freezer" in options:
+            return mount_point
+    return ""
+
+
 def settings(hierarchies: Hierarchies, path: str, limits: Limits) -> list[tuple[str, str]]:
     """Files and what is written to them, in order, for the limits this host can set."""
     wanted: list[tuple[str, str, str]] = []  # controller, file, value

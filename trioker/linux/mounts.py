@@ -23,7 +23,10 @@ __all__ = [
     "make",
     "make_private",
     "set_readonly",
+    "unsynced",
 ]
+
+_MOST_DATA = 4095  # bytes of options that mount(2) takes: one page with its terminating zero
 
 
 class Mount(NamedTuple):
@@ -51,6 +54,20 @@ def make(recipes: Iterable[Mount], target: str) -> None:
         if each.directory:
             os.chdir(each.directory)
         syscalls.mount(each.source, target, each.fstype, each.flags, each.data)
+
+
+def unsynced(recipes: Iterable[Mount]) -> tuple[Mount, ...]:
+    """The same recipes with a writable overlay made ``volatile``: no fsync(2) in it writes to the disk, nor does unmounting it.
+
+    For a tree that is synced as a whole later, by the filesystem below, or thrown away. It can be mounted writable only this once
+    (Documentation/filesystems/overlayfs.rst, "Volatile mount"). What is no overlay, or has no room for the option, stays as it is.
+    """
+    return tuple(
+        each._replace(data=f"{each.data},volatile")
+        if each.fstype == "overlay" and "upperdir=" in each.data and len(each.data) + len(",volatile") <= _MOST_DATA
+        else each
+        for each in recipes
+    )
 
 
 def detached(fstype: str, attributes: int, options: Mapping[str, str]) -> int:

@@ -142,6 +142,27 @@ def assemble(arch: str, capabilities: Collection[str]) -> bytes:
     return program.assembled()
 
 
+def allow_only(names: Collection[str]) -> None:
+    """Have every call but these fail with EPERM from now on, in this thread and what it forks; see ``install``.
+
+    Does nothing on an architecture without a table.
+    """
+    machine = arch()
+    if machine in _AUDIT_ARCH:
+        table = numbers(machine)
+        install(_assemble_list(_AUDIT_ARCH[machine], [table[name] for name in names if name in table]))
+
+
+def _assemble_list(audit_arch: int, allowed: Collection[int]) -> bytes:
+    program = _Program()
+    allow, deny = (program.add(_RETURN, _RESULTS[result]) for result in ("allow", "EPERM"))
+    _search(program, _ranges(dict.fromkeys(allowed, allow), deny))
+    number = program.add(_LOAD, _NUMBER)
+    program.jump(_IF_EQUAL, audit_arch, number, deny)
+    program.add(_LOAD, _ARCH)
+    return program.assembled()
+
+
 def set_no_new_privs() -> None:
     """Gain nothing by execve from now on, set-user-ID or file capabilities (PR_SET_NO_NEW_PRIVS); ``install`` needs it without SYS_ADMIN."""
     prctl(_PR_SET_NO_NEW_PRIVS, 1)

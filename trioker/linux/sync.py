@@ -16,7 +16,12 @@ def syncfs(path: str | Path) -> None:
     """
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if _libc.syncfs(fd):
-            raise oserror("syncfs", os.fspath(path))
+        sync_filesystem(fd, os.fspath(path))
     finally:
         os.close(fd)
+
+
+def sync_filesystem(fd: int, path: str = "") -> None:
+    """The same for the filesystem of an open file; ``path`` is for the message."""
+    if _libc.syncfs(fd):
+        raise oserror("syncfs", path)

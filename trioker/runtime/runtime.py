@@ -15,9 +15,11 @@ from typing import Any
 
 import trio
 
-from trioker.launcher.spec import PackSpec, UnpackSpec
+from trioker.launcher.failure import describe
+from trioker.launcher.spec import PackSpec, UnpackSpec, WriteSpec
 from trioker.launcher.wire import Output
 from trioker.linux import cgroups, pidfd
+from trioker.linux.cgroup_freezer import Freezer
 from trioker.linux.mounts import Mount
 from trioker.model.errors import InvalidParameter, LaunchFailed, TriokerError
 from trioker.model.ids import short_id
@@ -39,11 +41,14 @@ HELPER_ENDS_WITHIN = (
 _ZYGOTE_BACK_WITHIN = 5.0  # seconds
 _NOTICED_WITHIN = 0.2  # seconds for the supervisor to see that its zygote has died
 TOO_LITTLE_MEMORY = "the memory limit is too small to start the container: the kernel killed it"
+_HELPER_GONE_WITHIN = 5.0  # seconds for a helper to see that its pipe is closed
 _KILLED_WITHIN = 10.0  # seconds for a killed process to be gone; longer means it hangs in the kernel
 MONITOR_KILLED = "the container's monitor was killed, and the container with it"
 KILLED = 128 + signal.SIGKILL
 _LIMIT_BYTES = 2**40  # of one unpacked layer: a bomb ends here, no honest layer comes near
 _LIMIT_ENTRIES = 10_000_000
+_RESERVED_PART = 100  # of a disk stays free, for logs and the database, or
+_RESERVE_BYTES = 2**29  # of a large one
 
 
 class Runtime:
@@ -52,18 +57,25 @@ class Runtime:
     def __init__(self, zygote: Zygote, place: Place) -> None:
         self._zygote = zygote
         self._place = place
+        self._freezer = Freezer.detect()
 
     def _run_dir(self, container_id: str) -> str:
         return f"{self._place.run_root}/{container_id}"
 
-    async def launch(self, run: Run, mounts: Sequence[Mount]) -> MonitoredProcess:
-        """Start; returns when the command has been executed. Raises LaunchFailed."""
+    def _cgroup(self, container_id: str) -> str:
+        return f"{self._place.cgroup_parent}/{container_id}"
+
+    async def launch(self, run: Run, mounts: Sequence[Mount], output: int | None = None) -> MonitoredProcess:
+        """Start; returns when the command has been executed. Raises LaunchFailed.
+
+        ``output`` is a pipe that gets all output, past log and monitor: who reads it slowly holds the command back, and nothing is ever cut off.
+        """
         os.mkdir(self._run_dir(run.id), 0o700)
         spec = launch_spec(run, mounts, self._place)
         with trio.move_on_after(LAUNCH_WITHIN):
             while True:
                 generation = await self._zygote.wait_up()
-                event, channel = await self._launch_once(spec)
+                event, channel = await self._launch_once(spec, {} if output is None else {"output": output})
                 if event is not None or not await self._order_was_lost(generation, run.id):
                     break
                 channel.close()
@@ -81,11 +93,11 @@ class Runtime:
         await self.forget(run.id)
         raise LaunchFailed("launcher", f"the container did not start within {LAUNCH_WITHIN:.0f} seconds")
 
-    async def _launch_once(self, spec: Mapping[str, Any]) -> tuple[Event | None, Channel]:
+    async def _launch_once(self, spec: Mapping[str, Any], fds: Mapping[str, int]) -> tuple[Event | None, Channel]:
         channel, theirs = Channel.pair()
         try:
             with theirs:
-                await self._zygote.order("launch", spec, {"report": theirs.fileno()})
+                await self._zygote.order("launch", spec, {"report": theirs.fileno(), **fds})
             while isinstance(event := await channel.receive(), Output):
                 pass  # the message of a failure, on its way to whoever is attached
             return event, channel
@@ -106,7 +118,7 @@ class Runtime:
 
     async def _cut_short(self, container_id: str) -> LaunchFailed:
         """Why a launch ended without a word: its init was killed. Most often by the kernel, for a limit that even the start is too large for."""
-        reached_limit = await trio.to_thread.run_sync(_end_unborn, f"{self._place.cgroup_parent}/{container_id}")
+        reached_limit = await trio.to_thread.run_sync(_end_unborn, self._cgroup(container_id))
         await self.forget(container_id)
         if reached_limit:
             return LaunchFailed("limits", TOO_LITTLE_MEMORY, KILLED, oom_killed=True)
@@ -138,6 +150,7 @@ class Runtime:
 
     async def reconnect(self, container_id: str) -> MonitoredProcess | Exit | None:
         """A container of an earlier daemon: alive, ended with a record, or None where nothing is known (all is cleaned up)."""
+        await self.thaw(container_id)  # the earlier daemon may have been killed during a commit
         connected = await self._connect(container_id)
         if connected is not None:
             return self._process(*connected, container_id)
@@ -172,38 +185,116 @@ class Runtime:
         run_dir = self._run_dir(container_id)
         running = _read_json(f"{run_dir}/running.json")
         if running is not None:  # left by a monitor that was killed, or could not remove the control groups
+            await self.thaw(container_id)
             await trio.to_thread.run_sync(_end_run, running)
         shutil.rmtree(run_dir, ignore_errors=True)
+        with trio.move_on_after(_KILLED_WITHIN):  # a monitor that lives may be writing down the end meanwhile
+            while os.path.exists(run_dir):
+                await trio.sleep(_NOTICED_WITHIN)
+                shutil.rmtree(run_dir, ignore_errors=True)
 
-    async def pack(self, mounts: Sequence[Mount], send: Send, running: MonitoredProcess | None = None) -> None:
-        """Send the tree that ``mounts`` show, or the root of a running container, as an uncompressed tar, made by a confined helper."""
-        spec = PackSpec(list(mounts), self._place.mount_point)._asdict()
+    @contextlib.asynccontextmanager
+    async def frozen(self, container_id: str) -> AsyncIterator[None]:
+        """Nothing in the container runs, until ``thaw``. Where that cannot be, it is told in the log and the container goes on."""
+        try:
+            await trio.to_thread.run_sync(self._freezer.freeze, self._cgroup(container_id))
+        except OSError as error:
+            log.warning("container %s goes on while its files are read: %s", short_id(container_id), describe(error))
+        try:
+            yield
+        finally:
+            await self.thaw(container_id)
+
+    async def thaw(self, container_id: str) -> None:
+        """Let a container go on, whoever froze it; one that was not frozen, or has gone, is fine."""
+        with trio.CancelScope(shield=True):
+            try:
+                await trio.to_thread.run_sync(self._freezer.thaw, self._cgroup(container_id))
+            except OSError as error:
+                log.warning("container %s could not be thawed: %s", short_id(container_id), describe(error))
+
+    async def pack(
+        self,
+        mounts: Sequence[Mount],
+        send: Send,
+        running: MonitoredProcess | None = None,
+        *,
+        only: Sequence[str] | None = None,
+        deleted: Sequence[str] = (),
+        sources: Sequence[str] = (),
+        directory: str = "",
+    ) -> None:
+        """Send the tree that ``mounts`` show, or the root of a running container, as an uncompressed tar, made by a confined helper.
+
+        All of it, or what ``launcher.spec.PackSpec`` tells. Raises InvalidParameter naming a source without a match, or what cannot be read.
+        """
+        spec = PackSpec(
+            list(mounts),
+            self._place.mount_point,
+            only=None if only is None else list(only),
+            deleted=list(deleted),
+            sources=list(sources),
+            directory=directory,
+        )
         reader, writer = os.pipe2(os.O_CLOEXEC)
-        async with trio.lowlevel.FdStream(reader) as data:
-            container = {"container": running.pidfd} if running else {}
-            async with self._helper("pack", spec, writer, container) as channel:
+        data = trio.lowlevel.FdStream(reader)
+        container = {"container": running.pidfd} if running else {}
+        async with data, self._helper("pack", spec._asdict(), writer, container) as channel:
+            async with data:
                 async for piece in data:
                     await send(bytes(piece))
-                await _helper_result(channel)
+            await _helper_result(channel)
 
-    async def unpack(self, path: Path, whiteouts: str, chunks: AsyncIterable[bytes]) -> Unpacked:
-        """Unpack a layer's tar as it arrives (``images.ports.Unpacker``)."""
-        spec = UnpackSpec(str(path), whiteouts, _LIMIT_BYTES, _LIMIT_ENTRIES)._asdict()
+    async def write(
+        self,
+        mounts: Sequence[Mount],
+        chunks: AsyncIterable[bytes],
+        *,
+        directory: str,
+        single: str = "",
+        owner: str = "",
+    ) -> Unpacked:
+        """Write a tar into the tree that ``mounts`` show, as it arrives (``launcher.spec.WriteSpec``); it may be compressed.
+
+        Raises InvalidParameter naming the entry, directory or owner that is at fault. What was written stays for the caller to remove.
+        """
+        place = self._place.mount_point
+        spec = WriteSpec(list(mounts), place, directory, single, owner, _LIMIT_BYTES, _LIMIT_ENTRIES)
+        return await self._fill("write", spec._asdict(), chunks)
+
+    async def unpack(
+        self, path: Path, whiteouts: str, chunks: AsyncIterable[bytes], *, below: Sequence[Mount] = ()
+    ) -> Unpacked:
+        """Unpack a layer's tar as it arrives (``images.ports.Unpacker``).
+
+        ``below`` are the mounts that show its parent's tree: what hard links may point to where the whiteouts are ``overlay``.
+        """
+        room, entries = _room(path)
+        seen = list(below) if whiteouts == "overlay" else []
+        limits = room, _LIMIT_BYTES, min(entries, _LIMIT_ENTRIES)
+        spec = UnpackSpec(str(path), whiteouts, *limits, seen, self._place.mount_point)
+        return await self._fill("unpack", spec._asdict(), chunks)
+
+    async def _fill(self, kind: str, spec: Mapping[str, Any], chunks: AsyncIterable[bytes]) -> Unpacked:
+        """Have a helper take in a tar."""
         reader, writer = os.pipe2(os.O_CLOEXEC)
-        async with trio.lowlevel.FdStream(writer) as data:
-            async with self._helper("unpack", spec, reader) as channel:
+        data = trio.lowlevel.FdStream(writer)
+        async with data, self._helper(kind, spec, reader) as channel:
+            async with data:  # closed before the helper is waited for: that is how it knows the end
                 async for chunk in chunks:
                     if not await _send_all(data, chunk):
                         break  # the helper stopped reading: its report says why
-                await data.aclose()
-                fields = await _helper_result(channel)
-                return Unpacked(int(fields["size"]), int(fields["entries"]))
+            fields = await _helper_result(channel)
+            return Unpacked(int(fields["size"]), int(fields["entries"]), str(fields.get("diff", "")))
 
     @contextlib.asynccontextmanager
     async def _helper(
         self, kind: str, spec: Mapping[str, Any], data: int, further: Mapping[str, int] = MappingProxyType({})
     ) -> AsyncIterator[Channel]:
-        """A helper with ``data`` as its end of the pipe (owned here from now on). It dies when its channel closes."""
+        """A helper with ``data`` as its end of the pipe (owned here from now on). It ends when the other end is closed.
+
+        At the end of the context it has gone: whoever asked for it may be about to remove the tree it works in.
+        """
         channel, theirs = Channel.pair()
         try:
             try:
@@ -213,6 +304,9 @@ class Runtime:
                 os.close(data)
             yield channel
         finally:
+            with trio.move_on_after(_HELPER_GONE_WITHIN, shield=True):
+                while await channel.receive() is not None:
+                    pass
             channel.close()
 
 
@@ -235,6 +329,14 @@ async def _helper_result(channel: Channel) -> dict[str, Any]:
                 raise kind(str(fields["message"]))
         raise TriokerError("the helper died before it was done")
     raise TriokerError(f"the helper said nothing for {HELPER_ENDS_WITHIN:.0f} seconds")
+
+
+def _room(path: Path) -> tuple[int, int]:
+    """Bytes and files that one layer may take of a filesystem: what is free, but for a reserve that what runs can go on with."""
+    found = os.statvfs(path)
+    reserve = min(found.f_blocks * found.f_frsize // _RESERVED_PART, _RESERVE_BYTES)
+    entries = max(0, found.f_favail - found.f_files // _RESERVED_PART) if found.f_files else _LIMIT_ENTRIES
+    return max(0, found.f_bavail * found.f_frsize - reserve), entries
 
 
 def _read_json(path: str) -> dict[str, Any] | None:

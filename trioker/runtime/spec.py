@@ -55,21 +55,21 @@ def environment(tty: bool, wanted: tuple[str, ...]) -> list[str]:
 
 def launch_spec(run: Run, mounts: Sequence[Mount], place: Place) -> dict[str, Any]:
     """The complete order for one run, ready for JSON."""
-    config = run.config
+    config, run_dir = run.config, f"{place.run_root}/{run.id}"
     return LaunchSpec(
         id=run.id,
-        run_dir=f"{place.run_root}/{run.id}",
+        run_dir=run_dir,
         hostname=config.hostname,
-        argv=list(config.command),
+        argv=[*config.entrypoint, *config.command],
         env=environment(config.tty, config.env),
-        cwd="/",
+        cwd=config.working_dir or "/",
         user=config.user,
         tty=config.tty,
         open_stdin=config.open_stdin,
         mounts=list(mounts),
         mount_point=place.mount_point,
         binds=[Bind(each.source, each.path, each.readonly) for each in run.binds],
-        log_dir=run.log_directory,
+        log_dir=run.log_directory or f"{run_dir}/log",
         log_size=run.log_policy.size,
         log_files=run.log_policy.files,
         attached=run.attached,
