@@ -1,5 +1,6 @@
 """Hand-written stand-ins for the rooms around the image store."""
 
+import hashlib
 from collections import Counter
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,9 +9,9 @@ import attrs
 import trio
 
 from trioker.images.store import ImageStore, Rooms
-from trioker.model.errors import Conflict, InvalidParameter, TriokerError
+from trioker.model.errors import Conflict, InvalidParameter, NotFound, TriokerError
 from trioker.model.image import Image
-from trioker.model.layer import Unpacked
+from trioker.model.layer import Unpacked, chain_id
 
 
 @attrs.define
@@ -37,11 +38,10 @@ class FakeRecords:
             raise TriokerError("disk full")
         self.writes += 1
 
-    async def save_image(self, image, tag=None):
+    async def save_images(self, images, tags=()):
         await self._write()
-        self.image_rows[image.id] = image
-        if tag:
-            self.tag_rows[tag.repository, tag.tag] = tag
+        self.image_rows |= {image.id: image for image in images}
+        self.tag_rows |= {(tag.repository, tag.tag): tag for tag in tags}
 
     async def save_tag(self, tag):
         await self._write()
@@ -59,14 +59,19 @@ class FakeRecords:
 class FakeStaging:
     layers: "FakeLayers"
     key: str
+    parent: str
     path: Path = Path("/staging")
     whiteouts: str = "remove"
 
-    async def commit(self):
+    async def commit(self, diff, *, durable=True):
         await trio.lowlevel.checkpoint()
-        self.layers.staged.discard(self.key)
-        self.layers.parents[self.key] = ""
-        return 4096
+        self.layers.staged.pop(self.key)
+        chain = chain_id(self.layers.chains.get(self.parent, ""), diff)
+        if same := self.layers.find(chain):
+            return same
+        self.layers.parents[self.key] = self.parent
+        self.layers.chains[self.key] = chain
+        return self.key
 
 
 @attrs.define
@@ -74,29 +79,54 @@ class FakeLayers:
     """Layers by key; containers' layers stand on them like any other."""
 
     parents: dict = attrs.field(factory=dict)
-    staged: set = attrs.field(factory=set)
+    chains: dict = attrs.field(factory=dict)
+    staged: dict = attrs.field(factory=dict)
     failing: set = attrs.field(factory=set)
     """Keys that cannot be removed."""
+    holds: Counter = attrs.field(factory=Counter)
+    settled: list = attrs.field(factory=list)
 
     @asynccontextmanager
     async def stage(self, parent):
         key = f"{len(self.parents) + len(self.staged) + 1:064x}"
-        self.staged.add(key)
+        self.staged[key] = parent
         try:
-            yield FakeStaging(self, key)
+            yield FakeStaging(self, key, parent)
         finally:
-            self.staged.discard(key)
+            self.staged.pop(key, None)
+
+    async def create(self, key, parent):
+        await trio.lowlevel.checkpoint()
+        self.parents[key] = parent
+
+    def find(self, chain):
+        return next((key for key, value in self.chains.items() if value == chain and key in self.parents), "")
+
+    async def settle(self, keys):
+        await trio.lowlevel.checkpoint()
+        self.settled += keys
+
+    def hold(self, key):
+        if key not in self.parents:
+            raise NotFound("No such layer")
+        self.holds[key] += 1
+
+    def let_go(self, key):
+        self.holds[key] -= 1
+
+    def held(self, key):
+        return self.holds[key] > 0
 
     async def remove(self, key):
         await trio.lowlevel.checkpoint()
-        if self.in_use(key):
+        if self.in_use(key) or self.held(key):
             raise Conflict("a layer stands on it")
         if key in self.failing:
             raise OSError("input/output error")
         self.parents.pop(key, None)
 
     def in_use(self, key):
-        return key in self.parents.values()
+        return key in self.parents.values() or key in self.staged.values()
 
 
 @attrs.define
@@ -110,7 +140,7 @@ class FakeUnpacker:
             self.seen += chunk
             if b"evil" in chunk:
                 raise InvalidParameter("the entry ../evil leaves the root")
-        return Unpacked(len(self.seen), 1)
+        return Unpacked(len(self.seen), 1, f"sha256:{hashlib.sha256(self.seen).hexdigest()}")
 
 
 @attrs.define
@@ -170,7 +200,7 @@ class Scene:
     def put(self, *images: Image, tags=()):
         for image in images:
             self.records.image_rows[image.id] = image
-            self.layers.parents[image.id] = image.parent
+            self.layers.parents.setdefault(image.layer, image.parent)
         for tag in tags:
             self.records.tag_rows[tag.repository, tag.tag] = tag
         return self
@@ -188,7 +218,9 @@ class Scene:
                 unpacker=self.unpacker,
                 fetch=self.web.fetch,
                 clock=self.tick,
-                users=lambda image_id: [key for key, value in self.containers.items() if value == image_id],
+                users=lambda image_id: [
+                    f"container {key[:12]}" for key, value in self.containers.items() if value == image_id
+                ],
                 version="9.8.7",
             ),
             self.layers.parents.keys(),
@@ -202,7 +234,8 @@ class Scene:
         """Catalog, records and layers tell the same story, and nothing is half-made."""
         ids = {image.id for image in store.all()}
         assert ids == set(self.records.image_rows)
-        assert ids == self.layers.parents.keys() - self.containers.keys()
+        assert {image.layer for image in store.all()} == self.layers.parents.keys() - self.containers.keys()
+        assert not +self.layers.holds
         assert set(store.tags()) == set(self.records.tag_rows.values())
         assert {tag.image_id for tag in store.tags()} <= ids
         assert not self.layers.staged

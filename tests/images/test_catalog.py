@@ -11,8 +11,13 @@ D = Image("0123456789ab" + "0" * 52, 3)
 
 
 def catalog() -> Catalog:
-    made = Catalog().with_image(A).with_image(B, Tag("repo", "latest", B.id)).with_image(C, Tag("repo", "1", B.id))
-    return made.with_tag(Tag("repo", "c", C.id)).with_tag(Tag("host:5000/x", "latest", C.id)).with_image(D)
+    names = [
+        Tag("repo", "latest", B.id),
+        Tag("repo", "1", B.id),
+        Tag("repo", "c", C.id),
+        Tag("host:5000/x", "latest", C.id),
+    ]
+    return Catalog().with_images([A, B, C, D], names)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +45,7 @@ def test_what_is_unknown_or_ambiguous_is_not_found(reference):
 
 
 def test_behind_a_repository_a_short_id_is_an_id_even_where_a_tag_says_the_same():
-    made = catalog().with_tag(Tag("repo", "d", D.id)).with_tag(Tag("repo", D.id[:12], C.id))
+    made = catalog().with_images((), [Tag("repo", "d", D.id), Tag("repo", D.id[:12], C.id)])
     assert made.find(f"repo:{D.id[:12]}").image is D
     assert made.find(f"repo:{D.id[:12]}").names == (Tag("repo", D.id[:12], C.id),)
 
@@ -69,7 +74,7 @@ def test_a_lineage_ends_where_an_ancestor_is_missing():
 
 def test_a_ring_in_a_damaged_store_hangs_nobody():
     one, two = Image("1", 1, parent="2"), Image("2", 2, parent="1")
-    ring = Catalog().with_image(one).with_image(two)
+    ring = Catalog().with_images([one, two])
     assert ring.lineage("1") == (one, two)
     assert ring.descendants("1") == ["1", "2"]
 
@@ -82,7 +87,7 @@ def test_listings_show_the_alphabetically_first_name_else_the_short_id():
 
 def test_a_change_leaves_the_old_catalog_as_it_was():
     old = catalog()
-    new = old.with_tag(Tag("repo", "latest", C.id)).without([Tag("repo", "c", C.id)], [D.id])
+    new = old.with_images((), [Tag("repo", "latest", C.id)]).without([Tag("repo", "c", C.id)], [D.id])
     assert (old.find("repo").image, new.find("repo").image) == (B, C)
     assert (len(old.all_images), len(new.all_images)) == (4, 3)
     assert "repo:c" not in [tag.reference for tag in new.all_tags]

@@ -16,15 +16,17 @@ def build(images: str, names: str) -> Catalog:
     catalog = Catalog()
     for number, word in enumerate(images.split()):
         child, _, parent = word.partition("<")
-        catalog = catalog.with_image(Image(full(child), number, parent=full(parent)))
+        catalog = catalog.with_images([Image(full(child), number, parent=full(parent))])
     for word in names.split():
         reference, _, letter = word.partition("=")
-        catalog = catalog.with_tag(Tag(*reference.split(":"), full(letter)))
+        catalog = catalog.with_images((), [Tag(*reference.split(":"), full(letter))])
     return catalog
 
 
 def plan(images: str, names: str, used: str, name: str):
-    return plan_removal(build(images, names), name, lambda image_id: ["c" * 64] if image_id[0] in used else [])
+    return plan_removal(
+        build(images, names), name, lambda image_id: ["container cccccccccccc"] if image_id[0] in used else []
+    )
 
 
 CHAIN = "a b<a c<b"

@@ -1,3 +1,4 @@
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -181,7 +182,7 @@ async def test_an_import_makes_a_base_image_with_a_name(scene):
     assert store.get("r:latest") is image
     assert image.comment == "Imported from -"
     assert (image.config, image.container_config, image.parent) == (None, Config(), "")
-    assert (image.docker_version, image.size, image.created_ns) == ("9.8.7", 4096, 1)
+    assert (image.docker_version, image.size, image.created_ns) == ("9.8.7", len(b"tarball"), 1)
     assert image.architecture
     assert scene.whole(store)
 
@@ -289,3 +290,102 @@ async def test_a_name_removed_while_it_is_imported_anew_leaves_one_whole_image(s
     (image,) = store.all()
     assert store.get("r") is image
     assert scene.whole(store)
+
+
+# Layers that images share
+
+
+async def test_two_imports_of_one_tar_share_the_layer_and_it_goes_with_the_last(scene):
+    store = scene.open()
+    one = await store.import_stream(pieces(b"tar"), "one", "")
+    scene.unpacker.seen = b""
+    two = await store.import_stream(pieces(b"tar"), "two", "")
+    assert one.id != two.id
+    assert one.layer == two.layer
+    assert scene.whole(store)
+    await store.remove("one")
+    assert scene.layers.parents.keys() == {two.layer}
+    await store.remove("two")
+    assert scene.layers.parents == {}
+
+
+async def test_an_image_that_only_changed_the_configuration_shares_its_parents_layer(scene):
+    renamed = Image("e" * 64, 5, parent=A.id, layer=A.layer)
+    store = scene.put(A, renamed, tags=[Tag("r", "latest", renamed.id), Tag("q", "latest", A.id)]).open()
+    assert await store.remove("r") == (Removal(untagged=renamed.id), Removal(deleted=renamed.id))
+    assert scene.layers.parents.keys() == {A.layer}
+    await store.remove("q")
+    assert scene.layers.parents == {}
+
+
+async def test_images_are_published_together_with_their_names_once_their_layers_are_on_the_disk(scene):
+    store = scene.open()
+    async with store.holding() as held:
+        async with held.stage("") as staging:
+            key = held.keep(await staging.commit("sha256:d", durable=False))
+        low = Image("1" * 64, 1, layer=key)
+        high = Image("2" * 64, 2, parent=low.id, layer=key, recipe="R")
+        await store.publish([low, high], [Tag("r", "latest", high.id)])
+    assert scene.layers.settled == [key, key]
+    assert store.get("r") == high
+    assert store.made_by(low.id, "R") == high
+    assert store.made_by(high.id, "R") is None
+    assert scene.whole(store)
+
+
+async def test_a_job_that_comes_to_nothing_leaves_no_layer(scene):
+    store = scene.open()
+
+    async def build():
+        async with store.holding() as held:
+            await held.create("8" * 64, "")
+            await held.create("9" * 64, "8" * 64)
+            raise TriokerError("step 2")
+
+    with pytest.raises(TriokerError, match="step 2"):
+        await build()
+    assert scene.layers.parents == {}
+
+
+async def test_a_step_that_failed_is_discarded_and_the_others_stay_held(scene):
+    store = scene.open()
+    async with store.holding() as held:
+        await held.create("8" * 64, "")
+        await held.create("9" * 64, "8" * 64)
+        await held.discard("9" * 64)
+        assert scene.layers.parents.keys() == {"8" * 64}
+
+
+async def test_a_layer_that_a_pull_has_found_outlives_its_image_and_goes_with_the_pull(scene):
+    scene.put(A, tags=[Tag("r", "latest", A.id)])
+    scene.layers.chains[A.layer] = "sha256:a"
+    store = scene.open()
+    async with store.holding() as held:
+        assert held.find("sha256:b") == ""
+        assert held.find("sha256:a") == A.layer
+        assert await store.remove("r") == (Removal(untagged=A.id), Removal(deleted=A.id))
+        assert scene.layers.parents.keys() == {A.layer}
+    assert scene.layers.parents == {}
+
+
+async def test_what_was_built_on_a_deleted_image_is_not_published(scene):
+    store = scene.put(A).open()
+    await store.remove(A.id)
+    with pytest.raises(NotFound, match="deleted meanwhile"):
+        await store.publish([attrs.evolve(B, layer="x")])
+    assert store.all() == ()
+
+
+async def test_an_image_that_a_build_needs_is_not_deleted_before_its_end(scene):
+    store = scene.put(A, tags=[Tag("r", "latest", A.id)]).open()
+    with store.pinned(A.id, "a build"), pytest.raises(Conflict, match="a build uses it"):
+        await store.remove("r")
+    await store.remove("r")
+    assert store.all() == ()
+
+
+async def test_a_digest_is_a_name(scene):
+    digest = "sha256:" + "d" * 64
+    store = scene.put(A, tags=[Tag("r", digest, A.id)]).open()
+    assert store.get(f"docker.io/library/r@{digest}") is A
+    assert store.name_of(A.id) == f"r@{digest}"

@@ -9,7 +9,8 @@ from functools import cached_property
 
 import attrs
 
-from trioker.images.references import DEFAULT_TAG, split_reference
+from trioker.images.references import DEFAULT_TAG, familiar, split_reference
+from trioker.model.container import Config
 from trioker.model.errors import NotFound
 from trioker.model.ids import SHORT_LENGTH, short_id
 from trioker.model.image import Image, Tag
@@ -34,14 +35,12 @@ class Catalog:
     images: Mapping[str, Image] = attrs.field(factory=dict)
     names: Mapping[Name, Tag] = attrs.field(factory=dict)
 
-    def with_image(self, image: Image, tag: Tag | None = None) -> "Catalog":
-        """One more image, and perhaps a name that is its from now on."""
-        grown = Catalog({**self.images, image.id: image}, self.names)
-        return grown if tag is None else grown.with_tag(tag)
-
-    def with_tag(self, tag: Tag) -> "Catalog":
-        """A name, whatever it stood for before."""
-        return Catalog(self.images, {**self.names, (tag.repository, tag.tag): tag})
+    def with_images(self, images: Iterable[Image], tags: Iterable[Tag] = ()) -> "Catalog":
+        """More images, and names, whatever these stood for before."""
+        return Catalog(
+            {**self.images, **{image.id: image for image in images}},
+            {**self.names, **{(tag.repository, tag.tag): tag for tag in tags}},
+        )
 
     def without(self, tags: Iterable[Tag], image_ids: Iterable[str]) -> "Catalog":
         """Fewer names and images."""
@@ -81,6 +80,25 @@ class Catalog:
             found.setdefault(image.parent, []).append(image.id)
         return found
 
+    @cached_property
+    def layers(self) -> frozenset[str]:
+        """The keys of the layers that images show."""
+        return frozenset(image.layer for image in self.images.values())
+
+    @cached_property
+    def _by_recipe(self) -> Mapping[tuple[str, str], Image]:
+        return {(image.parent, image.recipe): image for image in reversed(self.all_images) if image.recipe}
+
+    def made_by(self, parent: str, recipe: str) -> Image | None:
+        """The newest image that a build made over ``parent`` by ``recipe``."""
+        return self._by_recipe.get((parent, recipe))
+
+    def made_by_command(self, parent: str, config: Config) -> Image | None:
+        """The newest child of ``parent`` whose container had this configuration, but for what does not count (behaviour.md, "POST /build")."""
+        wanted = _comparable(config)
+        made = (self.images[child] for child in self.children(parent))
+        return next((image for image in made if _comparable(image.container_config) == wanted), None)
+
     def tags_of(self, image_id: str) -> Sequence[Tag]:
         """An image's names in alphabetical order."""
         return self._tags_by_image.get(image_id, ())
@@ -119,7 +137,7 @@ class Catalog:
         """
         if image_id := _starting_with(self._sorted_ids, reference):
             return Match(self.images[image_id])
-        repository, tag = split_reference(reference)
+        repository, tag = split_reference(familiar(reference))
         exact = self.names.get((repository, tag or DEFAULT_TAG))
         by_id = self._in_repository(repository, tag)
         if by_id and (exact is None or len(tag) >= SHORT_LENGTH):
@@ -133,6 +151,10 @@ class Catalog:
 
     def _in_repository(self, repository: str, prefix: str) -> str:
         return _starting_with(sorted({tag.image_id for tag in self._repository(repository)}), prefix) if prefix else ""
+
+
+def _comparable(config: Config) -> Config:
+    return attrs.evolve(config, image="", hostname="", volumes=(), volumes_from="", attach_stdin=False)
 
 
 def _starting_with(ids: Sequence[str], prefix: str) -> str:

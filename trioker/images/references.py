@@ -27,7 +27,18 @@ def check_tag(tag: str) -> None:
         raise InvalidParameter(f"Illegal tag name: {tag}")
 
 
+def familiar(reference: str) -> str:
+    """The short form of what is written out in full: ``busybox`` of ``docker.io/library/busybox``."""
+    for prefix in ("docker.io/", "index.docker.io/"):
+        if reference.startswith(prefix):
+            return reference.removeprefix(prefix).removeprefix("library/")
+    return reference
+
+
 def split_reference(reference: str) -> tuple[str, str]:
-    """Repository and tag of what a user typed; the tag is "" where none was given. Checks nothing."""
+    """Repository and tag (or ``@`` digest) of what a user typed; the second is "" where none was given. Checks nothing."""
+    repository, at, digest = reference.partition("@")
+    if at:
+        return repository, digest
     repository, _, tag = reference.rpartition(":")
     return (repository, tag) if repository and tag and "/" not in tag else (reference, "")

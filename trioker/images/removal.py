@@ -16,7 +16,7 @@ from trioker.model.ids import short_id
 from trioker.model.image import Image, Removal, Tag
 
 Users = Callable[[str], Sequence[str]]
-"""The ids of the containers made directly from an image, by its full id."""
+"""Who stands on an image beside other images, by its full id, in words: "container 0123456789ab"."""
 
 
 @attrs.frozen
@@ -74,8 +74,8 @@ def _reasons_to_keep(catalog: Catalog, image_id: str, users: Users) -> Iterator[
     """Why the image itself is needed, children aside."""
     if tags := catalog.tags_of(image_id):
         yield f"it is still named {', '.join(tag.reference for tag in tags)}"
-    if containers := users(image_id):
-        yield f"container {', '.join(sorted(map(short_id, containers)))} uses it"
+    if standing := users(image_id):
+        yield f"{', '.join(sorted(standing))} uses it"
 
 
 def _reason_below(catalog: Catalog, image_id: str, users: Users) -> str:

@@ -1,0 +1,1 @@
+"""Builds: a context and a Dockerfile become images, step by step."""
