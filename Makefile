@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BUILDER := .cache/builder
 PYZ := dist/trioker.pyz
-TEST_PACKAGES := python3-venv busybox-static iproute2 git
+TEST_PACKAGES := python3-venv busybox-static iproute2 git docker-registry skopeo zstd
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test pyz check unit bench lock clean venv-package test-packages

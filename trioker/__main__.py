@@ -14,6 +14,7 @@ A container engine in one file, serving the Docker Remote API v1.2.
 
 Commands:
   -d, daemon   run the daemon ('{0} -d --help' lists its options)
+  df           show what takes room on the disk (-v: each thing by itself)
   drivers      list the storage drivers and say which work here
   check-host   say what this host offers and whether the daemon can run on it
   version      show versions
@@ -79,6 +80,12 @@ def _check_host(arguments: "list[str]") -> int:
     return show(root, driver_dirs)
 
 
+def _df(arguments: "list[str]") -> int:
+    from trioker.cli.df import main as show
+
+    return show(arguments)
+
+
 def _version(arguments: "list[str]") -> int:
     from trioker.cli.program import program
     from trioker.cli.version import report
@@ -100,6 +107,7 @@ def _help(_: "list[str]") -> int:
 COMMANDS = {
     "daemon": _daemon,
     "launcher": _launcher,
+    "df": _df,
     "drivers": _drivers,
     "check-host": _check_host,
     "version": _version,

@@ -10,6 +10,7 @@ import os
 import platform
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -22,16 +23,25 @@ from trioker.commit import COMMIT
 from trioker.engine.configuration import Abilities
 from trioker.engine.containers import Containers, Rooms
 from trioker.engine.files import Files
+from trioker.engine.steps import Workshop
 from trioker.http.addresses import BadAddress, parse_address
-from trioker.http.client import BadUrl, Fetched, FetchError, fetch
+from trioker.http.client import Client, Proxies
 from trioker.http.listeners import Listener, ListenError, open_listeners
 from trioker.http.server import serve
 from trioker.http.tls import server_context
+from trioker.images.blobs import BlobStore
+from trioker.images.build.builder import Builder
+from trioker.images.build.scratch import sweep
+from trioker.images.build.web import Opener
+from trioker.images.insert import Inserter
+from trioker.images.registries import open_client, registry_access
 from trioker.images.store import ImageStore
 from trioker.images.store import Rooms as ImageRooms
 from trioker.linux import cgroups
-from trioker.model.errors import InvalidParameter, TriokerError
+from trioker.model.errors import NotFound, TriokerError
+from trioker.model.ids import short_id
 from trioker.model.options import DaemonOptions
+from trioker.model.usage import DiskUsage, LayerUsage
 from trioker.runtime.runtime import Runtime
 from trioker.runtime.spec import Place
 from trioker.runtime.zygote import Zygote
@@ -93,42 +103,81 @@ async def run(options: DaemonOptions) -> None:
         async with open_database(options.root / "state.db") as database:
             with exec_root(options.exec_root, database.store_id, rlimits) as place:
                 choice = Choice(options.storage_driver, dict(options.storage_options), options.driver_dirs)
-                async with open_store(options.root, database, choice) as store, trio.open_nursery() as nursery:
+                async with (
+                    open_store(options.root, database, choice) as store,
+                    open_client(options.registries, Proxies.from_environment(os.environ)) as client,
+                    trio.open_nursery() as nursery,
+                ):
                     zygote = Zygote()
                     await nursery.start(zygote.supervise)
-                    runtime = Runtime(zygote, place)
                     log.info("trioker %s, storage driver %s on %s", __version__, store.driver.name, options.root)
-                    backend = await open_engine(options, database, store.layers, runtime, nursery)
-                    await serve_api(options, backend, signals)
+                    ground = Ground(options, database, store.layers, Runtime(zygote, place), client, nursery)
+                    await serve_api(options, await open_backend(ground), signals)
                     nursery.cancel_scope.cancel()
         notify("STOPPING=1")
 
 
-async def open_engine(
-    options: DaemonOptions, database: Database, layers: LayerStore, runtime: Runtime, nursery: trio.Nursery
-) -> Backend:
-    """Images and containers, with what an earlier daemon left taken up."""
+@attrs.frozen
+class Ground:
+    """What images and containers stand on."""
+
+    options: DaemonOptions
+    database: Database
+    layers: LayerStore
+    runtime: Runtime
+    client: Client
+    nursery: trio.Nursery
+
+
+async def open_backend(ground: Ground) -> Backend:
+    """All that the API may call, with what an earlier daemon left taken up."""
     found = cgroups.detect()
     abilities = Abilities(memory_limit=found.memory_limit, swap_limit=found.swap_limit)
-    files = Files.below(options.root)
+    files = Files.below(ground.options.root)
+    blobs = await BlobStore.open(
+        ground.options.root / "blobs", ground.database, time.time_ns, ground.options.registries.blob_limit
+    )
+    images, containers = await open_engine(ground, files, abilities)
+    temporary = ground.options.root / "tmp"
+    sweep(temporary)
+    layers, runtime = ground.layers, ground.runtime
+    registries = registry_access(
+        ground.options.registries,
+        ground.client,
+        store=images,
+        layers=layers,
+        trees=runtime,
+        unpacker=runtime,
+        blobs=blobs,
+    )
+    workshop = Workshop(runtime, layers, files)
+    builder = Builder(images, layers, runtime, workshop, registries.pull_base, Opener(ground.client), temporary)
+    inserter = Inserter(images, layers, runtime, partial(download, ground.client), temporary)
+    system = System(containers, images, blobs, layers, files, ground.options.debug, abilities)
+    return Backend(system, containers, images, registries, inserter, builder)
+
+
+async def open_engine(ground: Ground, files: Files, abilities: Abilities) -> tuple[ImageStore, Containers]:
+    """Images and containers. Layers that belong to neither are removed."""
 
     def users(image_id: str) -> list[str]:
-        return [each.id for each in containers.all() if each.image_id == image_id]
+        return [f"container {short_id(each.id)}" for each in containers.all() if each.image_id == image_id]
 
-    rooms = ImageRooms(database, layers, runtime, download, time.time_ns, users, __version__)
-    images = ImageStore(rooms, layers.keys())
+    layers, runtime, database = ground.layers, ground.runtime, ground.database
+    fetch = partial(download, ground.client)
+    images = ImageStore(ImageRooms(database, layers, runtime, fetch, time.time_ns, users, __version__), layers.keys())
     containers = Containers(
         Rooms(runtime, layers, images, database),
         files,
-        nursery,
-        log_policy=options.container_logs,
+        ground.nursery,
+        log_policy=ground.options.container_logs,
         abilities=abilities,
     )
     await containers.recover()
-    removed = await layers.collect(containers.layer_keys() | {image.id for image in images.all()})
+    removed = await layers.collect(containers.layer_keys() | {image.layer for image in images.all()})
     for key in (*layers.reconciled.removed, *removed):
         log.warning("layer %s was left by an earlier daemon and belongs to nothing: removed", key)
-    return Backend(System(containers, images, options.debug, abilities), containers, images)
+    return images, containers
 
 
 async def serve_api(options: DaemonOptions, backend: Backend, signals: AsyncIterable[int]) -> None:
@@ -156,16 +205,19 @@ async def serve_api(options: DaemonOptions, backend: Backend, signals: AsyncIter
         serving.cancel_scope.cancel()
 
 
+@attrs.frozen
+class Download:
+    """Implements ``images.ports.Download``."""
+
+    length: int
+    chunks: AsyncIterator[bytes]
+
+
 @contextlib.asynccontextmanager
-async def download(url: str) -> AsyncIterator[Fetched]:
-    """``images.ports.Fetch`` by the HTTP client, its failures as the users' own kinds."""
-    try:
-        async with fetch(url) as fetched:
-            yield fetched
-    except BadUrl as error:
-        raise InvalidParameter(str(error)) from error
-    except FetchError as error:
-        raise TriokerError(str(error)) from error
+async def download(client: Client, url: str) -> AsyncIterator[Download]:
+    """``images.ports.Fetch``: what a URL holds, by the client that knows the proxies and authorities of this daemon."""
+    async with Opener(client)(url) as answer:
+        yield Download(answer.length or 0, answer.chunks)
 
 
 @contextlib.contextmanager
@@ -195,6 +247,9 @@ class System:
 
     containers: Containers
     images: ImageStore
+    blobs: BlobStore
+    layers: LayerStore
+    files: Files
     debug: bool
     abilities: Abilities
 
@@ -213,3 +268,23 @@ class System:
             memory_limit=self.abilities.memory_limit,
             swap_limit=self.abilities.swap_limit,
         )
+
+    async def disk_usage(self) -> DiskUsage:
+        """What the store holds, and who uses it."""
+        containers = {each.id for each in self.containers.all()}
+        shown: dict[str, list[str]] = {}
+        for image in self.images.all():
+            shown.setdefault(image.layer, []).append(image.id)
+        layers = []
+        for key in sorted(self.layers.keys()):
+            with contextlib.suppress(NotFound):  # removed while we looked at the others
+                usage = LayerUsage(
+                    key=key,
+                    parent=self.layers.record(key).parent,
+                    size=await self.layers.usage(key),
+                    images=tuple(shown.get(key, ())),
+                    container=key if key in containers else "",
+                )
+                layers.append(usage)
+        volumes = await trio.to_thread.run_sync(self.files.volume_sizes)
+        return DiskUsage(tuple(layers), volumes, await self.blobs.size(), self.blobs.limit)

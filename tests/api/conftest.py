@@ -6,7 +6,7 @@ import pytest
 from trioker.api import build_handler
 from trioker.http.messages import Response, Stream
 from trioker.testing.fake_backend import FakeBackend
-from trioker.testing.fake_request import fake_request, reply_body
+from trioker.testing.fake_request import fake_request, whole_reply
 
 
 @attrs.frozen
@@ -43,7 +43,8 @@ def ask(fake):
         body = body if isinstance(body, bytes) else json.dumps(body).encode()
         reply = await handler(fake_request(method, target, body, content_type, headers))
         assert isinstance(reply, Response | Stream)
-        names = {name.decode(): value.decode() for name, value in reply.headers}
-        return Answer(reply.status, await reply_body(reply), names, getattr(reply, "length", None))
+        whole = await whole_reply(reply)
+        names = {name.decode(): value.decode() for name, value in whole.headers}
+        return Answer(whole.status, whole.body, names, getattr(reply, "length", None))
 
     return ask

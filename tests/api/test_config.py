@@ -6,7 +6,7 @@ import pytest
 
 from trioker.api.decoding import BODY_LIMIT, Fields, decode_json
 from trioker.api.v1_2.config import config_from_json
-from trioker.model.container import Config
+from trioker.model.container import Config, Healthcheck, Label
 from trioker.model.errors import InvalidParameter, TriokerError
 
 
@@ -35,8 +35,26 @@ def test_every_field_is_read():
 
 
 def test_null_missing_and_unknown_leave_the_defaults():
-    names = ["Hostname", "Memory", "Tty", "Env", "Cmd", "Dns", "Volumes", "VolumesFrom", "PortSpecs", "User"]
-    assert read(**dict.fromkeys(names), Entrypoint=5, ExposedPorts={"80/tcp": {}}) == Config(image="base")
+    names = ["Hostname", "Memory", "Tty", "Env", "Cmd", "Dns", "Volumes", "VolumesFrom", "PortSpecs", "User", "Entrypoint", "WorkingDir",
+             "Labels", "ExposedPorts", "StopSignal", "Healthcheck", "OnBuild", "Shell"]  # fmt: skip
+    assert read(**dict.fromkeys(names), Healthchecks=5, NetworkDisabled=True) == Config(image="base")
+
+
+def test_what_todays_dockerfiles_set_is_read_in_todays_form():
+    body = {
+        "Image": "base", "Entrypoint": ["/bin/e", "-x"], "WorkingDir": "/srv", "Labels": {"a": "1", "b": ""},
+        "ExposedPorts": {"80": {}, "53/udp": None}, "StopSignal": "SIGQUIT", "OnBuild": ["RUN x"], "Shell": ["/bin/bash", "-c"],
+        "Healthcheck": {"Test": ["CMD", "true"], "Interval": 10**9, "timeout": 10**6, "StartPeriod": 0, "Retries": 3},
+    }  # fmt: skip
+    assert config_from_json(Fields.of(body)) == Config(
+        image="base", entrypoint=("/bin/e", "-x"), working_dir="/srv", labels=(Label("a", "1"), Label("b", "")),
+        exposed_ports=("80/tcp", "53/udp"), stop_signal="SIGQUIT", on_build=("RUN x",), shell=("/bin/bash", "-c"),
+        healthcheck=Healthcheck(("CMD", "true"), interval_ns=10**9, timeout_ns=10**6, retries=3),
+    )  # fmt: skip
+
+
+def test_an_empty_health_check_is_none():
+    assert read(Healthcheck={}) == Config(image="base")
 
 
 def test_keys_match_in_any_case_and_the_last_one_counts():
@@ -82,6 +100,25 @@ def test_keys_match_in_any_case_and_the_last_one_counts():
         ("Volumes", {"/data": 5}, 'Volumes: expected an object like {"/data": {}}, got {"/data": 5}'),
         ("Volumes", {"/da\0ta": {}}, 'Volumes: a NUL byte is not allowed, got "/da\\u0000ta"'),
         ("VolumesFrom", "a\0", 'VolumesFrom: a NUL byte is not allowed, got "a\\u0000"'),
+        ("Entrypoint", "sh", 'Entrypoint: expected a list of strings, got "sh"'),
+        ("Entrypoint", 5, "Entrypoint: expected a list of strings, got 5"),
+        ("WorkingDir", "srv", 'WorkingDir: expected an absolute path, got "srv"'),
+        ("WorkingDir", "/s\0", 'WorkingDir: a NUL byte is not allowed, got "/s\\u0000"'),
+        ("Labels", ["a"], 'Labels: expected an object like {"name": "value"}, got ["a"]'),
+        ("Labels", {"a": 1}, 'Labels: expected an object like {"name": "value"}, got {"a": 1}'),
+        ("Labels", {"a": "\0"}, 'Labels: a NUL byte is not allowed, got "\\u0000"'),
+        ("ExposedPorts", {"80/icmp": {}}, 'ExposedPorts: expected "80", "80/tcp" or "80/udp", got "80/icmp"'),
+        ("ExposedPorts", {"0": {}}, 'ExposedPorts: expected "80", "80/tcp" or "80/udp", got "0"'),
+        ("ExposedPorts", {"65536/tcp": {}}, 'ExposedPorts: expected "80", "80/tcp" or "80/udp", got "65536/tcp"'),
+        ("ExposedPorts", ["80"], 'ExposedPorts: expected an object like {"80/tcp": {}}, got ["80"]'),
+        ("StopSignal", 9, "StopSignal: expected a string, got 9"),
+        ("Healthcheck", [], "Healthcheck: expected a JSON object, got []"),
+        ("Healthcheck", {"Test": "x"}, 'Healthcheck.Test: expected a list of strings, got "x"'),
+        ("Healthcheck", {"Test": ["x"]}, 'Healthcheck.Test: expected NONE, CMD or CMD-SHELL first, got "x"'),
+        ("Healthcheck", {"Interval": 30}, "Healthcheck.Interval: expected 0 or at least 1000000 nanoseconds, got 30"),
+        ("Healthcheck", {"Retries": -1}, "Healthcheck.Retries: expected 0 or more, got -1"),
+        ("OnBuild", "RUN x", 'OnBuild: expected a list of strings, got "RUN x"'),
+        ("Shell", [1], "Shell: expected a list of strings, got [1]"),
         ("Image", "", "Image: no image is named"),
         ("Image", None, "Image: no image is named"),
         ("Image", 7, "Image: expected a string, got 7"),

@@ -299,4 +299,20 @@ async def test_the_configuration_reaches_the_backend_whole(ask, fake):
     await ask(
         "POST", "/containers/create", {"Image": "base", "Cmd": ["sh", "-c", "exit 3"], "Tty": True, "WorkingDir": "/x"}
     )
-    assert fake.recorder.calls == [("create", Config(image="base", command=("sh", "-c", "exit 3"), tty=True))]
+    assert fake.recorder.calls == [
+        ("create", Config(image="base", command=("sh", "-c", "exit 3"), tty=True, working_dir="/x"))
+    ]
+
+
+async def test_todays_fields_are_shown_in_todays_form_where_they_are_set(ask, fake):
+    later = {
+        "Entrypoint": ["/bin/e"], "WorkingDir": "/x", "Labels": {"a": "b"}, "ExposedPorts": {"80/tcp": {}}, "StopSignal": "INT",
+        "Healthcheck": {"Test": ["NONE"], "Interval": 10**9}, "OnBuild": ["RUN x"], "Shell": ["/bin/sh"],
+    }  # fmt: skip
+    made = await ask("POST", "/containers/create", {"Image": "base", "Cmd": ["a", "b"], **later})
+    shown = (await ask("GET", f"/containers/{made.json['Id']}/json")).json
+    assert {key: value for key, value in shown["Config"].items() if key in later} == later
+    assert (shown["Path"], shown["Args"]) == ("/bin/e", ["a", "b"])
+    fake.add_container("plain")
+    plain = (await ask("GET", f"/containers/{fake.containers.records[0].id}/json")).json
+    assert list(plain["Config"])[-1] == "VolumesFrom"

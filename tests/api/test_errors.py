@@ -3,7 +3,16 @@
 import pytest
 
 from trioker.api.errors import error_reply, explain, status_of
-from trioker.model.errors import Conflict, Impossible, InvalidParameter, LaunchFailed, NotFound, TriokerError
+from trioker.model.errors import (
+    Conflict,
+    Forbidden,
+    Impossible,
+    InvalidParameter,
+    LaunchFailed,
+    NotFound,
+    TriokerError,
+    Unauthorized,
+)
 
 
 @pytest.mark.parametrize(
@@ -16,6 +25,8 @@ from trioker.model.errors import Conflict, Impossible, InvalidParameter, LaunchF
         (Conflict("taken"), 409, "Conflict: taken"),
         (Impossible("Impossible to remove a running container"), 406, "Impossible to remove a running container"),
         (Impossible("no terminal"), 406, "Impossible: no terminal"),
+        (Unauthorized("Wrong login/password, please try again"), 401, "Wrong login/password, please try again"),
+        (Forbidden("hasn't been activated"), 403, "hasn't been activated"),
         (TriokerError("disk full"), 500, "disk full"),
         (LaunchFailed("exec", "not found", 127), 500, "not found"),
     ],

@@ -2,10 +2,13 @@
 
 import json
 
+import attrs
 import pytest
 
+from trioker.api.v1_2.images import virtual_sizes
 from trioker.model.container import Config
 from trioker.model.errors import Conflict, TriokerError
+from trioker.model.image import Image, Tag
 from trioker.testing.fake_backend import fake_id
 
 BASE = fake_id("base:latest")
@@ -17,7 +20,7 @@ def family(fake):
     middle = fake.images.add("middle", BASE, container_config=Config(command=("/bin/sh", "-c", "make")))
     fake.images.add("top", middle.id)
     app = fake.images.add("app:1", middle.id)
-    fake.images.names.append(type(fake.images.names[0])("app", "2", app.id))
+    fake.images.names.append(Tag("app", "2", app.id))
     fake.images.add("lone")
     return fake
 
@@ -61,6 +64,51 @@ async def test_an_empty_list_is_a_list(ask, fake):
     assert (await ask("GET", "/images/json?filter=")).body == b"[]"
     answer = await ask("GET", "/images/viz", b"false")
     assert (answer.status, answer.body) == (200, b"")
+
+
+async def test_what_was_pulled_by_a_digest_has_no_tag(ask, fake):
+    other = fake.images.add("other")
+    digest = "sha256:" + "0" * 64
+    fake.images.names += [Tag("other", digest, other.id), Tag("base", digest, BASE)]
+    assert names((await ask("GET", "/images/json")).json) == ["base:latest", "other:<none>"]
+    assert names((await ask("GET", "/images/json?filter=other")).json) == ["other:<none>"]
+    assert (await ask("GET", f"/images/{other.id}/history")).json[0]["Tags"] == [f"other@{digest}"]
+
+
+def generations(count):
+    ids = [f"{number:064x}" for number in range(count + 1)]
+    return [Image(ids[number + 1], 0, ids[number] if number else "", size=number) for number in range(count)]
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_tree_is_its_lineages_sum_in_whatever_order_they_come(turn):
+    line = generations(100)
+    assert virtual_sizes(line[::turn]) == {image.id: number * (number + 1) // 2 for number, image in enumerate(line)}
+
+
+class Counted:
+    """An image that counts how often its size is asked for."""
+
+    def __init__(self, image):
+        self.id, self.parent, self.looks = image.id, image.parent, 0
+
+    @property
+    def size(self):
+        self.looks += 1
+        return 1
+
+
+def test_each_generation_of_a_long_lineage_is_looked_at_once():
+    line = [Counted(image) for image in generations(1000)]
+    assert virtual_sizes(line)[line[-1].id] == 1000
+    assert {image.looks for image in line} == {1}
+
+
+def test_a_lineage_that_bites_its_tail_or_lost_its_end_is_added_up_all_the_same():
+    first, second, third = generations(3)
+    ring = [attrs.evolve(first, parent=third.id), second, third]
+    assert set(virtual_sizes(ring)) == {first.id, second.id, third.id}
+    assert virtual_sizes([second, third]) == {second.id: 1, third.id: 3}
 
 
 async def test_a_flag_that_cannot_be_read_is_refused(ask):
@@ -176,6 +224,33 @@ async def test_tag_says_what_is_wrong(ask, fake, query, status, text):
 async def test_delete_lists_what_is_gone(ask):
     answer = await ask("DELETE", "/v1.2/images/base?force=False&noprune=False")
     assert (answer.status, answer.json) == (200, [{"Untagged": BASE[:12]}, {"Deleted": BASE[:12]}])
+
+
+CACHED = {"Cmd": ["/bin/sh", "-c", "make"]}
+
+
+@pytest.mark.usefixtures("family")
+@pytest.mark.parametrize("parent", [BASE, BASE[:12], "base", "base:latest"])
+async def test_the_build_of_2013_finds_what_it_made_before(ask, parent):
+    answer = await ask("POST", "/v1.2/images/getCache", {"Id": parent, **CACHED})
+    assert (answer.status, answer.json) == (200, {"Id": fake_id("middle")})
+
+
+@pytest.mark.usefixtures("family")
+@pytest.mark.parametrize(
+    ("body", "status", "text"),
+    [
+        ({"Id": BASE, "Cmd": ["other"]}, 404, ""),
+        ({"Id": fake_id("lone"), **CACHED}, 404, ""),
+        ({"Id": "nosuch", **CACHED}, 404, "No such image: nosuch\n"),
+        (CACHED, 404, "No such image: \n"),
+        ({"Id": BASE, "Cmd": "x"}, 400, 'Bad parameter: Cmd: expected a list of strings, got "x"\n'),
+        (b"", 400, "Bad parameter: body: it is empty, expected a JSON object\n"),
+    ],
+)
+async def test_what_was_not_made_before_is_not_found(ask, body, status, text):
+    answer = await ask("POST", "/images/getCache", body)
+    assert (answer.status, answer.text) == (status, text)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,11 @@
 import json
 
 import pytest
-import trio
 
 from trioker.api import build_handler
-from trioker.api.v1_2.progress import Reporter
 from trioker.http.messages import Stream
-from trioker.model.errors import InvalidParameter, TriokerError
+from trioker.model.errors import InvalidParameter, NotFound, TriokerError
+from trioker.model.progress import Progress
 from trioker.testing.fake_backend import fake_id
 from trioker.testing.fake_request import fake_request
 
@@ -51,12 +50,12 @@ async def test_without_a_repository_there_is_no_name(ask, fake):
         ("fromSrc=-&repo=a:b", (b"tar", ""), "repo: Illegal repository name: a:b"),
         ("fromSrc=-&repo=a&tag=b/c", (b"tar", ""), "tag: Illegal tag name: b/c"),
         ("fromSrc=http://x/y.tar&repo=a&tag=b:c", (b"", ""), "tag: Illegal tag name: b:c"),
-        ("fromSrc=ftp://x/y.tar", (b"", ""), 'fromSrc: expected "-" or an http or https URL, got "ftp://x/y.tar"'),
-        ("fromSrc=http://", (b"", ""), 'fromSrc: expected "-" or an http or https URL, got "http://"'),
-        ("fromSrc=http://x:99999/", (b"", ""), 'fromSrc: expected "-" or an http or https URL, got "http://x:99999/"'),
-        ("fromSrc=http://[x", (b"", ""), 'fromSrc: expected "-" or an http or https URL, got "http://[x"'),
-        ("fromSrc=x/a%0D%0Ab", (b"", ""), 'fromSrc: expected "-" or an http or https URL, got "x/a\\r\\nb"'),
-        ("fromSrc=x/a+b", (b"", ""), 'fromSrc: expected "-" or an http or https URL, got "x/a b"'),
+        ("fromSrc=ftp://x/y.tar", (b"", ""), 'fromSrc: expected an http or https URL, got "ftp://x/y.tar"'),
+        ("fromSrc=http://", (b"", ""), 'fromSrc: expected an http or https URL, got "http://"'),
+        ("fromSrc=http://x:99999/", (b"", ""), 'fromSrc: expected an http or https URL, got "http://x:99999/"'),
+        ("fromSrc=http://[x", (b"", ""), 'fromSrc: expected an http or https URL, got "http://[x"'),
+        ("fromSrc=x/a%0D%0Ab", (b"", ""), 'fromSrc: expected an http or https URL, got "x/a\\r\\nb"'),
+        ("fromSrc=x/a+b", (b"", ""), 'fromSrc: expected an http or https URL, got "x/a b"'),
     ],
 )
 async def test_what_cannot_be_imported_is_refused_before_anything_is_read(ask, fake, query, upload, text):
@@ -87,6 +86,10 @@ def objects(body):
     return found
 
 
+def counted(words, current, total):
+    return {"status": "Importing", "progress": words, "progressDetail": {"current": current, "total": total}}
+
+
 @pytest.mark.parametrize(
     ("source", "url"),
     [
@@ -102,8 +105,8 @@ async def test_an_import_from_a_url_tells_how_far_it_is(ask, fake, source, url):
     assert (answer.status, answer.length, answer.headers) == (200, None, {"Content-Type": "application/json"})
     assert objects(answer.body) == [
         {"status": f"Downloading from {url}"},
-        {"status": "Importing", "progress": "9.476 kB/94.86 kB (10%)"},
-        {"status": "Importing", "progress": "94.86 kB/94.86 kB (100%)"},
+        counted("9.476 kB/94.86 kB (10%)", 9476, 94_860),
+        counted("94.86 kB/94.86 kB (100%)", 94_860, 94_860),
         {},
         {"status": fake_id("x:1")[:12]},
     ]
@@ -122,8 +125,8 @@ async def test_a_failed_transfer_is_the_last_object(ask, fake):
     assert answer.status == 200
     assert objects(answer.body) == [
         {"status": "Downloading from http://h/x"},
-        {"status": "Importing", "progress": "4096/? (n/a)"},
-        {"error": "connection refused"},
+        counted("4096/? (n/a)", 4096, 0),
+        {"error": "connection refused", "errorDetail": {"message": "connection refused"}},
     ]
 
 
@@ -139,16 +142,40 @@ async def test_each_object_is_sent_on_its_own(fake):
     assert len(sent) == 3
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_progress_is_told_ten_times_a_second_and_at_the_end():
-    sent = []
+INSERT = "/v1.2/images/base/insert?url=example.com%2Ff&path=%2Fusr%2Ff"
 
-    async def send(piece):
-        sent.append(json.loads(piece)["progress"])
 
-    report = Reporter(send, "Importing")
-    for current in range(1, 101):
-        await report(current, 100)
-        await trio.sleep(0.01)
-    assert len(sent) in range(10, 13)
-    assert sent[-1] == "100 B/100 B (100%)"
+async def test_an_insertion_ends_with_the_id_in_the_form_that_clients_search_for(ask, fake):
+    fake.inserter.told = [Progress("Downloading", current=10, total=10)]
+    answer = await ask("POST", INSERT)
+    assert fake.recorder.calls == [("insert", fake_id("base:latest"), "http://example.com/f", "/usr/f")]
+    made = fake.images.records[-1].id
+    assert answer.status == 200
+    assert objects(answer.body)[1:] == [{}, {"status": made}, {"Id": made[:12]}]
+    assert answer.body.endswith(b'{"Id":"%s"}' % made[:12].encode())
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("path=/x", 'url: expected an http or https URL, got ""'),
+        ("url=ftp://x/y&path=/x", 'url: expected an http or https URL, got "ftp://x/y"'),
+        ("url=http://x/y", "path: expected the path of the file in the image"),
+        ("url=http://x/y&path=/", "path: expected the path of the file in the image"),
+    ],
+)
+async def test_what_cannot_be_inserted_is_refused(ask, fake, query, text):
+    answer = await ask("POST", f"/images/base/insert?{query}")
+    assert (answer.status, answer.text) == (400, f"Bad parameter: {text}\n")
+    assert fake.recorder.calls == []
+
+
+async def test_an_insertion_into_no_image_is_a_404(ask):
+    answer = await ask("POST", INSERT.replace("base", "a/b"))
+    assert (answer.status, answer.text) == (404, "No such image: a/b\n")
+
+
+async def test_an_insertion_that_fails_before_a_word_is_an_ordinary_error(ask, fake):
+    fake.recorder.failures["insert"] = NotFound("http://example.com/f: 404")
+    answer = await ask("POST", INSERT)
+    assert (answer.status, answer.text) == (404, "http://example.com/f: 404\n")

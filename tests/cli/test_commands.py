@@ -3,8 +3,6 @@ import sys
 
 import pytest
 
-from trioker.cli.drivers import table
-
 
 def run(*arguments):
     return subprocess.run(
@@ -36,7 +34,7 @@ def test_an_unknown_command_is_named():
     assert "'frobnicate' is not a command" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["version", "x"], ["drivers", "x"], ["check-host", "--x"], ["-D"]])
+@pytest.mark.parametrize("arguments", [["version", "x"], ["drivers", "x"], ["check-host", "--x"], ["df", "x"], ["-D"]])
 def test_arguments_that_a_command_does_not_take_are_refused(arguments):
     done = run(*arguments)
     assert done.returncode == 2
@@ -65,9 +63,3 @@ print(sorted({"argparse", "trio", "attr", "pathlib"} & set(sys.modules)))
 def test_drivers_lists_both_of_ours(tmp_path):
     names = [line.split()[0] for line in run("drivers", "-g", str(tmp_path)).stdout.splitlines()]
     assert names == ["NAME", "overlay", "vfs"]
-
-
-def test_a_tables_columns_are_as_wide_as_their_widest_cell():
-    assert (
-        table([("A", "B", "C"), ("long", "x", ""), ("y", "zz", "end")]) == "A      B    C\nlong   x\ny      zz   end\n"
-    )

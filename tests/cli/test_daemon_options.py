@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from trioker.cli.daemon import parse_daemon
-from trioker.model.options import DaemonOptions, TlsFiles
+from trioker.model.options import DaemonOptions, RegistryOptions, TlsFiles
 from trioker.model.run import LogPolicy
 
 DEFAULT = ("tcp://127.0.0.1:4243", "unix:///run/trioker.sock")
@@ -30,7 +30,9 @@ def test_without_options_everything_is_the_default():
 def test_every_option_is_understood():
     text = (
         "-d -H unix:///a -H tcp://[::1]:1 -g /root -s vfs --storage-opt a=1 --storage-opt b=2 --driver-dir /d1 --driver-dir /d2 --api-enable-cors "
-        "-p /pid --exec-root /exec -D --log-format json --log-opt max-size=1k --log-opt max-file=2 --host-name One --host-name two"
+        "-p /pid --exec-root /exec -D --log-format json --log-opt max-size=1k --log-opt max-file=2 --host-name One --host-name two "
+        "--default-registry http://h:5000 --registry-mirror https://m1 --registry-mirror m2:5000 --insecure-registry h:5000 "
+        "--insecure-registry 10.0.0.0/8 --registry-ca /ca --blob-limit 1g"
     )
     assert parse_daemon(text.split()) == DaemonOptions(
         listeners=("unix:///a", "tcp://[::1]:1"),
@@ -45,6 +47,13 @@ def test_every_option_is_understood():
         debug=True,
         log_json=True,
         container_logs=LogPolicy(1024, 2),
+        registries=RegistryOptions(
+            default="http://h:5000",
+            mirrors=("https://m1", "m2:5000"),
+            insecure=("h:5000", "10.0.0.0/8"),
+            ca=Path("/ca"),
+            blob_limit=2**30,
+        ),
     )
 
 
@@ -94,6 +103,14 @@ def test_plain_tcp_beyond_loopback_needs_an_explicit_word(capsys):
         (["--storage-opt", "x"], "'x' is not of the form key=value"),
         (["-H", "nowhere"], "bad address 'nowhere'"),
         (["-g", ""], "the path is empty"),
+        (["--default-registry", "ftp://h"], "--default-registry: bad registry 'ftp://h'"),
+        (["--default-registry", ""], "--default-registry: bad registry ''"),
+        (["--registry-mirror", "http://u:p@h"], "--registry-mirror: bad registry"),
+        (["--registry-mirror", "h:0"], "--registry-mirror: bad registry 'h:0'"),
+        (["--insecure-registry", "http://h"], "--insecure-registry: bad registry 'http://h'"),
+        (["--insecure-registry", "10.0.0.0/99"], "--insecure-registry: bad registry '10.0.0.0/99'"),
+        (["--registry-ca", ""], "the path is empty"),
+        (["--blob-limit", "much"], "--blob-limit: 'much' is not a size"),
         (["--no-such"], "unrecognized arguments: --no-such"),
         (["image"], "unrecognized arguments: image"),
         (["--log-format", "xml"], "'xml'"),
@@ -113,3 +130,11 @@ def test_options_without_a_command_are_refused(capsys):
 
 def test_a_storage_option_given_twice_has_its_last_value():
     assert parse_daemon(["--storage-opt", "a=1", "--storage-opt", "a=2"]).storage_options == (("a", "2"),)
+
+
+def test_the_usual_registry_is_dockers():
+    assert parse_daemon([]).registries == RegistryOptions("docker.io", blob_limit=10 * 2**30)
+
+
+def test_nothing_at_all_may_be_kept_of_what_was_pulled():
+    assert parse_daemon(["--blob-limit", "0"]).registries.blob_limit == 0

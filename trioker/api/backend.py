@@ -12,8 +12,13 @@ import attrs
 import trio
 
 from trioker.model.attach import AttachRequest, LogText
+from trioker.model.build import BuildRequest
+from trioker.model.commit import Commit
 from trioker.model.container import ChangeKind, Config, Container, Created
 from trioker.model.image import Image, Removal, Tag
+from trioker.model.progress import Credentials, Tell
+from trioker.model.search import SearchResult
+from trioker.model.usage import DiskUsage
 
 Send = Callable[[bytes], Awaitable[None]]
 
@@ -46,6 +51,9 @@ class Version:
 
 class System(Protocol):
     """The daemon itself."""
+
+    async def disk_usage(self) -> DiskUsage:
+        """What the store holds, and who uses it."""
 
     def version(self) -> Version:
         """Names and versions."""
@@ -97,6 +105,9 @@ class Containers(Protocol):
     async def changes(self, reference: str) -> Sequence[tuple[str, ChangeKind]]:
         """What differs from the image, in lexical order."""
 
+    async def commit(self, reference: str, commit: Commit) -> Image:
+        """A new image from what the container changed; it is frozen only while that is read."""
+
     async def export(self, reference: str, send: Send) -> None:
         """Send the container's tree as an uncompressed tar."""
 
@@ -132,6 +143,9 @@ class Images(Protocol):
     def name_of(self, image_id: str) -> str:
         """What listings show: the alphabetically first ``repo:tag``, else the short id. Takes a full id, known or not."""
 
+    def wanted_name(self, repository: str, tag: str) -> Tag | None:
+        """The name for an image to be made; None without a repository. Raises InvalidParameter."""
+
     async def tag(self, name: str, repository: str, tag: str, *, force: bool) -> None:
         """Name an image. Raises Conflict when the name is another image's and ``force`` is not set, InvalidParameter for a bad name."""
 
@@ -144,6 +158,39 @@ class Images(Protocol):
     async def import_url(self, url: str, repository: str, tag: str, report: Report) -> Image:
         """The same from an http or https URL, telling how far it is."""
 
+    def made_by_command(self, image_id: str, config: Config) -> Image | None:
+        """A child of the image whose container had this configuration (2013's build cache, ``getCache``); takes a full id."""
+
+
+class Registries(Protocol):
+    """What other hosts have of images, and what they are given."""
+
+    async def pull(self, name: str, tag: str, registry: str, credentials: Credentials, tell: Tell) -> None:
+        """Fetch ``name`` (host, digest and tag included or not; an empty ``tag`` is all tags); from ``registry``, a v1 URL, an image by its id."""
+
+    async def push(self, name: str, tag: str, registry: str, credentials: Credentials, tell: Tell) -> None:
+        """Send a repository, or one of its tags; to ``registry``, a v1 URL, an image by its id."""
+
+    async def search(self, term: str, credentials: Credentials) -> Sequence[SearchResult]:
+        """Repositories of the default registry."""
+
+    async def login(self, credentials: Credentials, server: str) -> str:
+        """Check credentials with a registry ("" for the default one); returns its words. Raises Unauthorized, Forbidden."""
+
+
+class Inserter(Protocol):
+    """Puts files into images."""
+
+    async def insert(self, name: str, url: str, path: str, tell: Tell) -> Image:
+        """A new image over ``name`` with the file from ``url`` at ``path``."""
+
+
+class Builder(Protocol):
+    """Makes images from Dockerfiles."""
+
+    async def build(self, request: BuildRequest, say: Send, tell: Tell) -> Image:
+        """Run a Dockerfile; ``say`` gets the build's text, ``tell`` the progress of what it pulls. Raises TriokerError naming the step."""
+
 
 @attrs.frozen
 class Backend:
@@ -152,3 +199,6 @@ class Backend:
     system: System
     containers: Containers
     images: Images
+    registries: Registries
+    inserter: Inserter
+    builder: Builder

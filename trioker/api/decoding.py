@@ -37,12 +37,18 @@ def check_text(label: str, text: str) -> str:
     return text
 
 
+def _lowered(value: Mapping[str, object]) -> Mapping[str, object]:
+    return {key.lower(): item for key, item in value.items()}
+
+
 @attrs.frozen
 class Fields:
     """A JSON object whose values are taken by name and type. Every method gives the type's zero for what is missing or null."""
 
     values: Mapping[str, object]
     """Keys in lower case."""
+    within: str = ""
+    """How errors name the object, where it is part of another: ``Healthcheck.``."""
 
     @classmethod
     def of(cls, value: object) -> Self:
@@ -51,10 +57,16 @@ class Fields:
             return cls({})
         if not isinstance(value, dict):
             raise InvalidParameter(f"body: expected a JSON object, got {show(value)}")
-        return cls({key.lower(): item for key, item in value.items()})
+        return cls(_lowered(value))
 
     def _get(self, name: str) -> object:
         return self.values.get(name.lower())
+
+    def _wrong(self, name: str, expected: str, value: object) -> InvalidParameter:
+        return InvalidParameter(f"{self.within}{name}: expected {expected}, got {show(value)}")
+
+    def _checked(self, name: str, text: str) -> str:
+        return check_text(f"{self.within}{name}", text)
 
     def text(self, name: str) -> str:
         """A string."""
@@ -62,8 +74,8 @@ class Fields:
         if value is None:
             return ""
         if not isinstance(value, str):
-            raise InvalidParameter(f"{name}: expected a string, got {show(value)}")
-        return check_text(name, value)
+            raise self._wrong(name, "a string", value)
+        return self._checked(name, value)
 
     def integer(self, name: str) -> int:
         """A number without fraction or exponent that fits 64 bits."""
@@ -71,16 +83,16 @@ class Fields:
         if value is None:
             return 0
         if not isinstance(value, int) or isinstance(value, bool):
-            raise InvalidParameter(f"{name}: expected an integer, got {show(value)}")
+            raise self._wrong(name, "an integer", value)
         if value not in INT64:
-            raise InvalidParameter(f"{name}: {show(value)} does not fit into 64 bits")
+            raise InvalidParameter(f"{self.within}{name}: {show(value)} does not fit into 64 bits")
         return value
 
     def flag(self, name: str) -> bool:
         """True or false."""
         value = self._get(name)
         if not isinstance(value, bool | None):
-            raise InvalidParameter(f"{name}: expected true or false, got {show(value)}")
+            raise self._wrong(name, "true or false", value)
         return bool(value)
 
     def texts(self, name: str) -> tuple[str, ...]:
@@ -89,17 +101,35 @@ class Fields:
         if value is None:
             return ()
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise InvalidParameter(f"{name}: expected a list of strings, got {show(value)}")
-        return tuple(check_text(name, item) for item in value)
+            raise self._wrong(name, "a list of strings", value)
+        return tuple(self._checked(name, item) for item in value)
 
-    def names(self, name: str) -> tuple[str, ...]:
+    def names(self, name: str, example: str) -> tuple[str, ...]:
         """The keys of an object that serves as a set: each has an empty object or null beside it."""
         value = self._get(name)
         if value is None:
             return ()
         if not isinstance(value, dict) or not all(item is None or isinstance(item, dict) for item in value.values()):
-            raise InvalidParameter(f'{name}: expected an object like {{"/data": {{}}}}, got {show(value)}')
-        return tuple(check_text(name, key) for key in value)
+            raise self._wrong(name, f'an object like {{"{example}": {{}}}}', value)
+        return tuple(self._checked(name, key) for key in value)
+
+    def pairs(self, name: str) -> tuple[tuple[str, str], ...]:
+        """An object of strings."""
+        value = self._get(name)
+        if value is None:
+            return ()
+        if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+            raise self._wrong(name, 'an object like {"name": "value"}', value)
+        return tuple((self._checked(name, key), self._checked(name, item)) for key, item in value.items())
+
+    def part(self, name: str) -> Self | None:
+        """An object of named values; None for one without any."""
+        value = self._get(name)
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise self._wrong(name, "a JSON object", value)
+        return type(self)(_lowered(value), f"{self.within}{name}.") if value else None
 
 
 def _no_constant(word: str) -> NoReturn:

@@ -1,18 +1,27 @@
 """What a kind of failure is in HTTP: its status, the words its text begins with, and the reply."""
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from trioker.api.replies import text_reply
 from trioker.http.messages import Response
-from trioker.model.errors import Conflict, Impossible, InvalidParameter, NotFound, TriokerError
+from trioker.model.errors import Conflict, Forbidden, Impossible, InvalidParameter, NotFound, TriokerError, Unauthorized
 
 KINDS = (
     (NotFound, 404, ""),
     (InvalidParameter, 400, "Bad parameter"),
     (Conflict, 409, "Conflict"),
     (Impossible, 406, "Impossible"),
+    (Unauthorized, 401, ""),
+    (Forbidden, 403, ""),
 )
 """Kind, status, and how its text begins: the daemon of 2013 told the kinds apart by these words, and so do people (behaviour.md section 1)."""
 
 OTHER_STATUS = 500
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The one trouble of the host's files that is the user's to end: told as it is, not as a mistake of ours."""
 
 
 def status_of(error: TriokerError) -> int:
@@ -30,3 +39,14 @@ def explain(error: TriokerError) -> str:
 def error_reply(error: TriokerError) -> Response:
     """The failure as a reply: text and a line end, as clients of the time print it."""
     return text_reply(explain(error) + "\n", status=status_of(error))
+
+
+@contextmanager
+def told_of_full_disks() -> Iterator[None]:
+    """In its context a full disk is a TriokerError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise TriokerError(error.strerror) from error

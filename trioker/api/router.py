@@ -1,6 +1,5 @@
 """From a request to its endpoint: version prefix, path, method (behaviour.md sections 1 and 2)."""
 
-import errno
 import posixpath
 import re
 import string
@@ -10,7 +9,7 @@ from urllib.parse import quote
 import attrs
 
 from trioker.api.backend import Backend
-from trioker.api.errors import error_reply
+from trioker.api.errors import error_reply, told_of_full_disks
 from trioker.api.replies import text_reply
 from trioker.http.messages import Reply, Request, Response
 from trioker.model.errors import TriokerError
@@ -20,9 +19,6 @@ READ = ("GET", "HEAD")
 GET = ("GET",)
 POST = ("POST",)
 DELETE = ("DELETE",)
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-"""The one trouble of the host's files that is the user's to end: told as it is, not as a mistake of ours."""
 
 VERSION_PREFIX = re.compile(r"/v([0-9.]+)/?((?<=/).*|images/viz)", re.DOTALL)
 """docker-py 0.3.2 forgets the slash before ``images/viz``."""
@@ -118,13 +114,10 @@ class Router:
 
     async def _call(self, endpoint: Endpoint, request: Request, name: str) -> Reply:
         try:
-            return await endpoint(Call(self.backend, request, name))
+            with told_of_full_disks():
+                return await endpoint(Call(self.backend, request, name))
         except TriokerError as error:
             return error_reply(error)
-        except OSError as error:
-            if error.errno not in DISK_FULL:
-                raise
-            return error_reply(TriokerError(error.strerror))
 
     def _unknown(self, version: str) -> Response:
         return text_reply(f"No such API version: {version} (served here: {', '.join(self.dialects)})\n", status=404)

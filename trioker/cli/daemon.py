@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from trioker.cli import values
 from trioker.cli.parser import Parser
+from trioker.cli.registries import add_registries, registry_options
 from trioker.http.addresses import DEFAULT_PORT, BadAddress, check_exposure, parse_address
 from trioker.model.options import DaemonOptions, TlsFiles
 from trioker.model.run import LogPolicy
@@ -39,6 +40,7 @@ def parse_daemon(arguments: Sequence[str], *, flagged: bool = False) -> DaemonOp
         debug=given.debug,
         log_json=given.log_format == "json",
         container_logs=_log_limits(parser, given.log_opt),
+        registries=registry_options(given),
     )
 
 
@@ -50,6 +52,7 @@ def _parser() -> Parser:
     _add_api(parser.add_argument_group("where and to whom"))
     _add_tls(parser.add_argument_group("TLS, on every TCP address"))
     _add_storage(parser.add_argument_group("storage"))
+    add_registries(parser.add_argument_group("registries"))
     _add_running(parser.add_argument_group("running"))
     return parser
 

@@ -3,6 +3,7 @@
 import sys
 
 from trioker.cli.places import Places
+from trioker.cli.tables import table
 from trioker.storage.discovery import list_drivers
 
 _HEADER = ("NAME", "PACKAGE", "VERSION", "WORKS", "WHY NOT")
@@ -14,10 +15,3 @@ def show(places: Places) -> int:
     rows = [(each.name, each.package, each.version, "yes" if each.works else "no", each.why) for each in found]
     sys.stdout.write(table([_HEADER, *rows]))
     return 0 if any(each.works for each in found) else 1
-
-
-def table(rows: list[tuple[str, ...]]) -> str:
-    """Rows as text, columns as wide as their widest cell."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
-    return "".join(f"{line}\n" for line in lines)

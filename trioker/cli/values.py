@@ -21,6 +21,11 @@ def size(text: str) -> int:
     return int(match[1]) << _UNITS[match[2].lower()]
 
 
+def size_or_none(text: str) -> int:
+    """The same, and ``0`` for nothing at all."""
+    return 0 if text == "0" else size(text)
+
+
 def count(text: str) -> int:
     """A whole number from 1 up."""
     if not (text.isascii() and text.isdigit()) or not int(text):

@@ -14,10 +14,15 @@ import trio
 
 from trioker.api.backend import Attachment, Backend, Info, Report, Send, Version
 from trioker.model.attach import AttachRequest, LogText
+from trioker.model.build import BuildRequest
+from trioker.model.commit import Commit
 from trioker.model.container import ChangeKind, Config, Container, Created, Phase, State
 from trioker.model.errors import Conflict, Impossible, InvalidParameter, NotFound, TriokerError
 from trioker.model.ids import short_id
 from trioker.model.image import Image, Removal, Tag
+from trioker.model.progress import Credentials, Progress, Tell
+from trioker.model.search import SearchResult
+from trioker.model.usage import DiskUsage
 
 
 def fake_id(name: str) -> str:
@@ -47,6 +52,12 @@ class FakeSystem:
     info_answer: Info = Info(
         containers=11, images=16, debug=False, descriptors=11, tasks=21, memory_limit=True, swap_limit=False
     )
+
+    usage: DiskUsage = DiskUsage((), (), 0, 0)
+
+    async def disk_usage(self) -> DiskUsage:
+        """The figures set."""
+        return self.usage
 
     def version(self) -> Version:
         """The version set."""
@@ -161,6 +172,13 @@ class FakeContainers:
         """The differences set."""
         self.get(reference)
         return self.differences
+
+    async def commit(self, reference: str, commit: Commit) -> Image:
+        """An image over the container's."""
+        container = self.get(reference)
+        self.recorder.record("commit", reference, commit)
+        name = f"{commit.repository}:{commit.tag or 'latest'}" if commit.repository else "a commit"
+        return self.images.add(name, container.image_id, comment=commit.comment, author=commit.author)
 
     async def export(self, reference: str, send: Send) -> None:
         """The bytes set."""
@@ -285,8 +303,107 @@ class FakeImages:
         self.recorder.record("import_url", url, repository, tag)
         return self._imported(repository, tag, 1)
 
+    def wanted_name(self, repository: str, tag: str) -> Tag | None:
+        """The name, if it is one."""
+        if not repository:
+            return None
+        self._check(repository)
+        return Tag(repository, tag or "latest", "")
+
+    def made_by_command(self, image_id: str, config: Config) -> Image | None:
+        """The first child whose container was configured just so."""
+        children = (image for image in self.records if image.parent == image_id)
+        return next((image for image in children if image.container_config == config), None)
+
     def _imported(self, repository: str, tag: str, size: int) -> Image:
         return self.add(f"{repository}:{tag}" if repository else f"import {len(self.records)}", size=size)
+
+
+@attrs.define
+class FakeRegistries:
+    """Registries that tell what was set and hold what was set; a failure set for a method comes behind what it tells."""
+
+    recorder: Recorder
+    told: Sequence[Progress] = ()
+    found: Sequence[SearchResult] = ()
+
+    async def pull(self, name: str, tag: str, registry: str, credentials: Credentials, tell: Tell) -> None:
+        """Tells only."""
+        await self._tell(tell)
+        self.recorder.record("pull", name, tag, registry, credentials)
+
+    async def push(self, name: str, tag: str, registry: str, credentials: Credentials, tell: Tell) -> None:
+        """Tells only."""
+        await self._tell(tell)
+        self.recorder.record("push", name, tag, registry, credentials)
+
+    async def _tell(self, tell: Tell) -> None:
+        for each in self.told:
+            await tell(each)
+
+    async def search(self, term: str, credentials: Credentials) -> Sequence[SearchResult]:
+        """What was set."""
+        self.recorder.record("search", term, credentials)
+        return self.found
+
+    async def login(self, credentials: Credentials, server: str) -> str:
+        """Always right, unless a failure is set."""
+        self.recorder.record("login", credentials, server)
+        return "Login Succeeded\n"
+
+
+@attrs.define
+class FakeInserter:
+    """Makes images; a failure set for "insert" comes behind what it tells."""
+
+    recorder: Recorder
+    images: FakeImages
+    told: Sequence[Progress] = ()
+
+    async def insert(self, name: str, url: str, path: str, tell: Tell) -> Image:
+        """An image over the named one."""
+        parent = self.images.get(name)
+        for each in self.told:
+            await tell(each)
+        self.recorder.record("insert", name, url, path)
+        return self.images.add(f"insert {len(self.images.records)}", parent.id)
+
+
+@attrs.define
+class FakeBuilder:
+    """Reads what it is sent, says what was set, and makes an image; a failure set for "build" comes behind what it says."""
+
+    recorder: Recorder
+    images: FakeImages
+    said: Sequence[bytes] = ()
+    told: Sequence[Progress] = ()
+    appetite: int = 2**62
+    """Bytes of the context that are read."""
+    context: bytes = b""
+    dockerfile: bytes = b""
+    """What the last build was sent."""
+
+    async def build(self, request: BuildRequest, say: Send, tell: Tell) -> Image:
+        """An image with the name asked for."""
+        await self._read(request)
+        for piece in self.said:
+            await say(piece)
+        for each in self.told:
+            await tell(each)
+        self.recorder.record("build", attrs.evolve(request, context=None, dockerfile_text=None))
+        name = f"{request.repository}:{request.tag or 'latest'}" if request.repository else "a build"
+        return self.images.add(name)
+
+    async def _read(self, request: BuildRequest) -> None:
+        received = b""
+        if request.context is not None:
+            async for piece in request.context:
+                received += piece
+                if len(received) >= self.appetite:
+                    break
+        self.context = received
+        if request.dockerfile_text is not None:
+            self.dockerfile = await request.dockerfile_text()
 
 
 @attrs.define
@@ -297,15 +414,21 @@ class FakeBackend:
     system: FakeSystem = attrs.Factory(FakeSystem)
     images: FakeImages = attrs.field(init=False)
     containers: FakeContainers = attrs.field(init=False)
+    registries: FakeRegistries = attrs.field(init=False)
+    inserter: FakeInserter = attrs.field(init=False)
+    builder: FakeBuilder = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.images = FakeImages(self.recorder)
+        self.registries = FakeRegistries(self.recorder)
+        self.inserter = FakeInserter(self.recorder, self.images)
+        self.builder = FakeBuilder(self.recorder, self.images)
         self.containers = FakeContainers(self.recorder, self.images)
 
     @property
     def backend(self) -> Backend:
         """As the Protocols want it."""
-        return Backend(self.system, self.containers, self.images)
+        return Backend(self.system, self.containers, self.images, self.registries, self.inserter, self.builder)
 
     def add_container(self, name: str, state: State | None = None, **config: Any) -> Container:
         """Put a container of the first image there, newest of all."""

@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 
-from trioker.http.messages import BodyTooLarge, Reply, Request, Response, Stream
+from trioker.http.messages import BodyTooLarge, Instead, Reply, Request, Response, Stream
 
 
 @attrs.define
@@ -15,13 +15,20 @@ class FakeBody:
     content: bytes = b""
     reads: int = 0
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """In two pieces."""
+    _rest: list[bytes] = attrs.field(init=False, factory=list)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """In two pieces. No generator, like the server's: it may be left half-read."""
         self.reads += 1
         half = len(self.content) // 2
-        for piece in (self.content[:half], self.content[half:]):
-            if piece:
-                yield piece
+        self._rest = [piece for piece in (self.content[:half], self.content[half:]) if piece]
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next piece."""
+        if not self._rest:
+            raise StopAsyncIteration
+        return self._rest.pop(0)
 
     async def read(self, limit: int) -> bytes:
         """The whole."""
@@ -42,10 +49,10 @@ def fake_request(
     return Request(method, target, unquote(parts.path), query, [*named, *sized, *headers], FakeBody(body))
 
 
-async def reply_body(reply: Reply) -> bytes:
-    """The whole body of a reply. Raises TypeError for a takeover, which has none."""
+async def whole_reply(reply: Reply) -> Response:
+    """A reply with all of its body, as a client would see it. Raises TypeError for a takeover, which has none."""
     if isinstance(reply, Response):
-        return reply.body
+        return reply
     if not isinstance(reply, Stream):
         raise TypeError("a takeover has no body")
     pieces: list[bytes] = []
@@ -53,5 +60,15 @@ async def reply_body(reply: Reply) -> bytes:
     async def send(piece: bytes) -> None:
         pieces.append(piece)
 
-    await reply.write(send)
-    return b"".join(pieces)
+    try:
+        await reply.write(send)
+    except Instead as instead:
+        if pieces or not reply.held:
+            raise
+        return instead.reply
+    return Response(reply.status, b"".join(pieces), reply.headers)
+
+
+async def reply_body(reply: Reply) -> bytes:
+    """The same, the body only."""
+    return (await whole_reply(reply)).body

@@ -1,7 +1,10 @@
 """Hand-written fakes of the rooms the engine needs (``engine.ports``): containers whose life a test directs."""
 
+import contextlib
+import os
 import signal as signals
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from pathlib import Path
 
 import attrs
 import trio
@@ -9,8 +12,8 @@ import trio.testing
 
 from trioker.linux.mounts import Mount
 from trioker.model.container import ChangeKind, Config, Container
-from trioker.model.errors import Impossible, LaunchFailed, NotFound
-from trioker.model.image import Image
+from trioker.model.errors import Impossible, InvalidParameter, LaunchFailed, NotFound
+from trioker.model.image import Image, Tag
 from trioker.model.run import Attached, Exit, Output, Run
 
 
@@ -28,17 +31,23 @@ class FakeProcess:
         self.told = attached
         self.closed = False
         self.position = 0
+        self.output = -1
         self._tty = tty
         self._send, self._receive = trio.open_memory_channel[Attached | Output | Exit](1000)
 
     def prints(self, data: bytes, stream: int = 1) -> None:
-        """One piece of output: told when someone subscribed."""
+        """One piece of output: told when someone subscribed, or on its way through the pipe of a build's step."""
+        if self.output >= 0:
+            os.write(self.output, data)
         self.position += len(data)
         if self.told:
             self._send.send_nowait(Output(stream, data, self.position))
 
     def ends(self, code: int = 0, *, oom_killed: bool = False) -> None:
         """The process is over."""
+        if self.output >= 0:
+            os.close(self.output)
+            self.output = -1
         self._send.send_nowait(Exit(code, 1_700_000_001_000_000_000, oom_killed))
 
     async def receive(self) -> Attached | Output | Exit:
@@ -109,8 +118,12 @@ class FakeRuntime:
         self.forgotten: list[str] = []
         self.kept: Collection[str] = ()
         self.tree = b"tar"
+        self.packed: list[dict[str, object]] = []
+        self.unpacked: dict[str, bytes] = {}
+        self.frozen_now: set[str] = set()
+        self.froze: list[str] = []
 
-    async def launch(self, run: Run, mounts: Sequence[Mount]) -> FakeProcess:
+    async def launch(self, run: Run, mounts: Sequence[Mount], output: int | None = None) -> FakeProcess:
         """Start."""
         await trio.lowlevel.checkpoint()
         self.runs.append(run)
@@ -118,6 +131,8 @@ class FakeRuntime:
         if isinstance(process, LaunchFailed):
             raise process
         process.told = run.attached
+        if output is not None:
+            process.output = os.dup(output)
         return process
 
     async def reconnect(self, container_id: str) -> FakeProcess | Exit | None:
@@ -133,11 +148,35 @@ class FakeRuntime:
         """Clear away."""
         self.forgotten.append(container_id)
 
+    @contextlib.asynccontextmanager
+    async def frozen(self, container_id: str) -> AsyncIterator[None]:
+        """Remember it."""
+        self.frozen_now.add(container_id)
+        self.froze.append(container_id)
+        try:
+            yield
+        finally:
+            await self.thaw(container_id)
+
+    async def thaw(self, container_id: str) -> None:
+        """Go on."""
+        self.frozen_now.discard(container_id)
+
     async def pack(
-        self, mounts: Sequence[Mount], send: Callable[[bytes], Awaitable[None]], running: object = None
+        self,
+        mounts: Sequence[Mount],
+        send: Callable[[bytes], Awaitable[None]],
+        running: object = None,
+        **selection: object,
     ) -> None:
-        """The same tree always."""
+        """The same tree always; what was asked for is remembered."""
+        self.packed.append({"frozen": set(self.frozen_now), "running": running, **selection})
         await send(self.tree)
+
+    async def unpack(self, path: Path, whiteouts: str, chunks: AsyncIterable[bytes]) -> object:
+        """Keep the bytes."""
+        self.unpacked[str(path)] = b"".join([chunk async for chunk in chunks])
+        return None
 
 
 class FakeLayers:
@@ -171,13 +210,26 @@ class FakeImages:
     """One image, known as ``busybox``."""
 
     def __init__(self, config: Config | None = None) -> None:
-        self.image = Image("f" * 64, 1, config=config, size=100)
+        self.image = Image("f" * 64, 1, config=config, size=100, layer="a" * 64)
+        self.created: list[tuple[Image, Tag | None, bytes]] = []
 
     def get(self, name: str) -> Image:
         """By its one name."""
         if name != "busybox":
             raise NotFound(f"No such image: {name}")
         return self.image
+
+    def wanted_name(self, repository: str, tag: str) -> Tag | None:
+        """Every name is good but one that begins with a dot."""
+        if repository.startswith("."):
+            raise InvalidParameter(f"bad name {repository}")
+        return Tag(repository, tag or "latest", "") if repository else None
+
+    async def create(self, draft: Image, wanted: Tag | None, chunks: AsyncIterable[bytes]) -> Image:
+        """Remember what was asked for, with the bytes of the layer."""
+        layer = b"".join([chunk async for chunk in chunks])
+        self.created.append((draft, wanted, layer))
+        return attrs.evolve(draft, id="c" * 64)
 
     def lineage(self, image_id: str) -> Sequence[Image]:
         """It has no parents."""

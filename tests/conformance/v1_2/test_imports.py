@@ -179,7 +179,7 @@ def test_a_url_that_gives_no_tar_is_told_as_the_last_object(api: Api, site: str,
     answer = api.call("POST", f"/images/create?fromSrc=http://{site}/{path}&repo=made")
     assert answer.status == 200
     *_, last = objects(answer.text)
-    assert last.keys() == {"error"}
+    assert last == {"error": last["error"], "errorDetail": {"message": last["error"]}}
     assert last["error"]
     assert api.ok("GET", "/images/json?all=1") == before
 

@@ -20,6 +20,8 @@ RAW = "application/vnd.docker.raw-stream"
 FULL_ID, SHORT_ID = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 NOBODY = "f" * 64
+NOWHERE = "127.0.0.1:9"
+"""Where nobody listens."""
 
 PAGE_CONFIG = {
     "Hostname": "", "User": "", "Memory": 0, "MemorySwap": 0, "AttachStdin": False, "AttachStdout": True, "AttachStderr": True, "PortSpecs": None,
@@ -253,6 +255,22 @@ IMAGES = (
     bad("POST /images/create?fromSrc=ftp://127.0.0.1/x", "fromSrc"),
     bad("POST /images/create?fromSrc=-&repo=ma:de", "repo", small_tar(a=b"a")),
     bad("POST /images/create?fromSrc=-&repo=made&tag=a/b", "tag", small_tar(a=b"a")),
+    # Pull, push, search: without a registry, how they fail; what they do with one is test_registry_v1.py and test_registry_v2.py
+    Row(f"POST /images/create?fromImage={NOWHERE}/x", 500, says="refused"),
+    Row("POST /images/create?fromImage=a%20b", 400, says="^Bad parameter: "),
+    Row("POST /images/none/push", 404, body={"username": "x", "password": "y"}, says="none"),
+    Row("POST /images/none/push", 404, says="none"),
+    bad("POST /images/{image}/push", "body", b"x"),
+    bad("GET /images/search", "term"),
+    # Insert a file in an image
+    bad("POST /images/{image}/insert?path=/x", "url"),
+    bad("POST /images/{image}/insert?url=http://x/y", "path"),
+    Row("POST /images/none/insert?url=http://x/y&path=/x", 404, says="^No such image: none\n$"),
+    Row(f"POST /images/{{image}}/insert?url=http://{NOWHERE}/x&path=/x", 500, says="refused"),
+    # The cache of 2013's builder
+    Row("POST /images/getCache", 404, None, {"Id": "base", "Cmd": ["none"]}, says="^$"),
+    Row("POST /images/getCache", 404, body={"Id": "none"}, says="^No such image: none\n$"),
+    bad("POST /images/getCache", "body"),
     # Inspect an image, its history, tag it, remove it
     Row("GET /images/base/json", 200, JSON),
     Row("GET /images/base:latest/json", 200, JSON),
@@ -273,7 +291,53 @@ IMAGES = (
     Row("DELETE /images/base:none", 404, says="^No such (image|tag): base:none\n$"),
     Row("DELETE /images/{image_id}", 409, says="^Conflict, [0-9a-f]{12} wasn't deleted"),
 )
+BUILD = (
+    Row(
+        "POST /build?t=built",
+        200,
+        TEXT,
+        small_tar(Dockerfile=b"FROM base\nCMD true\n"),
+        says="\nSuccessfully built [0-9a-f]{12}\n$",
+    ),
+    Row(
+        "POST /build",
+        200,
+        TEXT,
+        small_tar(Dockerfile=b"FROM base\nRUN echo hello; exit 3\n"),
+        says="hello\n(.*\n)*Error build: .*3.*\n$",
+    ),
+    Row(
+        "POST /build",
+        200,
+        TEXT,
+        small_tar(other=b""),
+        says="^Error build: .*Can't build a directory with no Dockerfile\n$",
+    ),
+    Row("POST /build", 200, TEXT, b"", says="^Error build: .*Can't build a directory with no Dockerfile\n$"),
+    Row(f"POST /build?remote=http://{NOWHERE}/Dockerfile", 200, TEXT, says="^Error build: .*refused"),
+    bad("POST /build?q=x", "q"),
+    bad("POST /build?nocache=x", "nocache"),
+    bad("POST /build?buildargs=x", "buildargs"),
+    Row("POST /build?t=a%20b", 400, says="^Bad parameter: "),
+    # Create a new image from a container's changes
+    Row("POST /commit?container={exited}&m=message&repo=committed", 201, JSON, says=r'^\{"Id":"[0-9a-f]{12}"\}$'),
+    Row(
+        "POST /commit?container={created}&comment=message&author=me",
+        201,
+        JSON,
+        {"Cmd": ["cat", "/world"], "PortSpecs": ["22"]},
+    ),
+    Row("POST /commit?container={running}&repo=committed&tag=v1", 201, JSON, b"null"),
+    Row("POST /commit?container={nobody}", 404, says="^No such container: f{64}\n$"),
+    bad("POST /commit", "container"),
+    bad("POST /commit?container={created}", "Cmd", {"Cmd": "x"}),
+    Row("POST /commit?container={created}&repo=a:b", 400, says="^Bad parameter: "),
+)
 MISC = (
+    bad("POST /auth", "body"),
+    bad("POST /auth", "username", {}),
+    Row("POST /auth", 500, body={"username": "x", "password": "y", "serveraddress": NOWHERE}, says="refused"),
+    Row("GET /system/df", 200, JSON, says='"LayersSize":'),
     Row("GET /info", 200, JSON),
     Row("GET /version", 200, JSON),
     Row("GET /auth", 404, None, says="^$"),
@@ -283,7 +347,7 @@ MISC = (
 )
 
 
-@pytest.mark.parametrize("row", CONTAINERS + IMAGES + MISC, ids=lambda row: f"{row.request} {row.status}")
+@pytest.mark.parametrize("row", CONTAINERS + IMAGES + BUILD + MISC, ids=lambda row: f"{row.request} {row.status}")
 def test_the_page_says_so(either: Api, stage: Stage, row: Row) -> None:
     method, _, path = row.request.partition(" ")
     answer = either.call(method, stage.fill(path), row.body)

@@ -1,8 +1,7 @@
 """The Docker Remote API v1.2: every endpoint of the page, and the few beyond it that the daemon of 2013 had."""
 
 from trioker.api.router import DELETE, GET, POST, READ, Route
-from trioker.api.v1_2 import attach, containers, images, importing, system
-from trioker.api.v1_2.later import later
+from trioker.api.v1_2 import attach, building, committing, containers, images, importing, registry, system, usage
 
 __all__ = ["ROUTES"]
 
@@ -24,19 +23,20 @@ ROUTES = (
     Route(DELETE, "/containers/{id}", containers.delete_container),
     Route(READ, "/images/json", images.get_images_json),
     Route(READ, "/images/viz", images.get_images_viz),
-    Route(READ, "/images/search", later("GET /images/search")),
+    Route(READ, "/images/search", registry.get_images_search),
     Route(POST, "/images/create", importing.post_images_create),
-    Route(POST, "/images/getCache", later("POST /images/getCache")),
+    Route(POST, "/images/getCache", images.post_images_get_cache),
     Route(READ, "/images/{name}/json", images.get_image_json),
     Route(READ, "/images/{name}/history", images.get_image_history),
     Route(POST, "/images/{name}/tag", images.post_image_tag),
-    Route(POST, "/images/{name}/insert", later("POST /images/(name)/insert")),
-    Route(POST, "/images/{name}/push", later("POST /images/(name)/push")),
+    Route(POST, "/images/{name}/insert", importing.post_image_insert),
+    Route(POST, "/images/{name}/push", registry.post_image_push),
     Route(DELETE, "/images/{name}", images.delete_image),
-    Route(POST, "/build", later("POST /build")),
-    Route(POST, "/commit", later("POST /commit")),
-    Route(POST, "/auth", later("POST /auth")),
+    Route(POST, "/build", building.post_build),
+    Route(POST, "/commit", committing.post_commit),
+    Route(POST, "/auth", registry.post_auth),
     Route(READ, "/auth", system.get_auth),
     Route(READ, "/info", system.get_info),
     Route(READ, "/version", system.get_version),
+    Route(READ, "/system/df", usage.get_system_df),
 )

@@ -1,11 +1,14 @@
-"""A container's configuration from the JSON of ``POST /containers/create`` (page, "Create a container"; behaviour.md section 4)."""
+"""A container's configuration from the JSON of ``POST /containers/create`` (page, "Create a container"; behaviour.md section 4).
+
+Beside the page's fields stand those that today's Dockerfiles set, in the form in which today's clients send them.
+"""
 
 import ipaddress
 import posixpath
 import re
 
 from trioker.api.decoding import Fields, show
-from trioker.model.container import Config
+from trioker.model.container import Config, Healthcheck, Label
 from trioker.model.errors import InvalidParameter, TriokerError
 
 MEMORY_MINIMUM = 524288
@@ -16,10 +19,24 @@ HOSTNAME_BYTES = 64
 
 PORT_SPEC = re.compile(r"(?:(?P<public>[0-9]{0,5}):)?(?P<private>[0-9]{1,5})", re.ASCII)
 PORTS = range(1, 65536)
+EXPOSED_PORT = re.compile(r"([0-9]{1,5})(/(?:tcp|udp|sctp))?", re.ASCII)
+
+PROBES = ("", "NONE", "CMD", "CMD-SHELL")
+"""First words of a health check's test; "" inherits it."""
+SHORTEST_PROBE_TIME = 10**6
+"""Nanoseconds; what docker takes at least, so that seconds given in place of nanoseconds are noticed."""
 
 
 def config_from_json(fields: Fields) -> Config:
     """The user's configuration, every field checked. Raises InvalidParameter naming the field."""
+    config = partial_config(fields)
+    if not config.image:
+        raise InvalidParameter("Image: no image is named")
+    return config
+
+
+def partial_config(fields: Fields) -> Config:
+    """The same where an image need not be named (a commit's)."""
     config = Config(
         hostname=fields.text("Hostname"),
         user=fields.text("User"),
@@ -37,8 +54,16 @@ def config_from_json(fields: Fields) -> Config:
         command=fields.texts("Cmd"),
         dns=fields.texts("Dns"),
         image=fields.text("Image"),
-        volumes=fields.names("Volumes"),
+        volumes=fields.names("Volumes", "/data"),
         volumes_from=fields.text("VolumesFrom"),
+        entrypoint=fields.texts("Entrypoint"),
+        working_dir=fields.text("WorkingDir"),
+        labels=tuple(Label(*pair) for pair in fields.pairs("Labels")),
+        exposed_ports=tuple(_exposed_port(port) for port in fields.names("ExposedPorts", "80/tcp")),
+        stop_signal=fields.text("StopSignal"),
+        healthcheck=_healthcheck(fields.part("Healthcheck")),
+        on_build=fields.texts("OnBuild"),
+        shell=fields.texts("Shell"),
     )
     _check(config)
     return config
@@ -56,8 +81,7 @@ def _check(config: Config) -> None:
         _check_dns(server)
     for path in config.volumes:
         _check_volume(path)
-    if not config.image:
-        raise InvalidParameter("Image: no image is named")
+    _check_working_dir(config.working_dir)
     _check_memory(config.memory, config.memory_swap)
 
 
@@ -104,6 +128,46 @@ def _check_dns(server: str) -> None:
 def _check_volume(path: str) -> None:
     if not path.startswith("/") or ".." in path.split("/") or posixpath.normpath(path).strip("/") == "":
         raise InvalidParameter(f'Volumes: expected an absolute path below "/" without "..", got {show(path)}')
+
+
+def _check_working_dir(path: str) -> None:
+    if path and not path.startswith("/"):
+        raise InvalidParameter(f"WorkingDir: expected an absolute path, got {show(path)}")
+
+
+def _exposed_port(port: str) -> str:
+    """With its protocol."""
+    match = EXPOSED_PORT.fullmatch(port)
+    if match is None or int(match[1]) not in PORTS:
+        raise InvalidParameter(f'ExposedPorts: expected "80", "80/tcp" or "80/udp", got {show(port)}')
+    return f"{match[1]}{match[2] or '/tcp'}"
+
+
+def _healthcheck(fields: Fields | None) -> Healthcheck | None:
+    if fields is None:
+        return None
+    check = Healthcheck(
+        test=fields.texts("Test"),
+        interval_ns=_probe_time(fields, "Interval"),
+        timeout_ns=_probe_time(fields, "Timeout"),
+        start_period_ns=_probe_time(fields, "StartPeriod"),
+        retries=fields.integer("Retries"),
+        start_interval_ns=_probe_time(fields, "StartInterval"),
+    )
+    if check.test and check.test[0] not in PROBES:
+        raise InvalidParameter(f"Healthcheck.Test: expected NONE, CMD or CMD-SHELL first, got {show(check.test[0])}")
+    if check.retries < 0:
+        raise InvalidParameter(f"Healthcheck.Retries: expected 0 or more, got {check.retries}")
+    return check
+
+
+def _probe_time(fields: Fields, name: str) -> int:
+    time = fields.integer(name)
+    if time and time < SHORTEST_PROBE_TIME:
+        raise InvalidParameter(
+            f"Healthcheck.{name}: expected 0 or at least {SHORTEST_PROBE_TIME} nanoseconds, got {time}"
+        )
+    return time
 
 
 def _check_memory(memory: int, swap: int) -> None:

@@ -1,34 +1,35 @@
 """Creating images (page, "Create an image"; behaviour.md section 5)."""
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import attrs
 
-from trioker.api.backend import Images, Send
+from trioker.api.backend import Images
 from trioker.api.decoding import show
-from trioker.api.errors import explain
-from trioker.api.replies import JSON_TYPE, encode_json, json_reply
+from trioker.api.replies import json_reply
 from trioker.api.router import Call
 from trioker.api.v1_2.images import DEFAULT_TAG
-from trioker.api.v1_2.later import not_implemented
+from trioker.api.v1_2.jobs import END_OF_PROGRESS, job_stream
 from trioker.api.v1_2.parameters import Parameters, form_parameters, has_form, query_parameters
-from trioker.api.v1_2.progress import Reporter
+from trioker.api.v1_2.registry import pull
 from trioker.http.messages import Reply, Request, Stream
-from trioker.model.errors import InvalidParameter, TriokerError
+from trioker.model.errors import InvalidParameter
 from trioker.model.ids import short_id
+from trioker.model.progress import Progress, Tell
 
 FROM_BODY = "-"
 
 
 async def post_images_create(call: Call) -> Reply:
-    """Import a tar from the body or from a URL; pulling comes with the registry."""
+    """Pull an image, or import a tar from the body or from a URL."""
     query = await _parameters(call.request)
     if query.text("fromImage"):
-        return not_implemented("POST /images/create with fromImage (pull)")
+        return pull(call, query)
     source, target = query.text("fromSrc"), _target(query)
     if source in ("", FROM_BODY):
         return await _import_body(call, source, target)
-    return _import_url(call.backend.images, _url(source), target)
+    return _import_url(call.backend.images, _url(source, "fromSrc"), target)
 
 
 async def _parameters(request: Request) -> Parameters:
@@ -70,7 +71,7 @@ def _has_body(request: Request) -> bool:
     return bool(request.header(b"transfer-encoding")) or request.header(b"content-length") not in (b"", b"0")
 
 
-def _url(source: str) -> str:
+def _url(source: str, label: str) -> str:
     """With a scheme. Raises InvalidParameter for what cannot be fetched."""
     url = source if "://" in source else f"http://{source}"
     try:
@@ -79,24 +80,32 @@ def _url(source: str) -> str:
     except ValueError:
         good = False
     if not good or not url.isprintable() or " " in url:
-        raise InvalidParameter(f'fromSrc: expected "-" or an http or https URL, got {show(source)}')
+        raise InvalidParameter(f"{label}: expected an http or https URL, got {show(source)}")
     return url
 
 
 def _import_url(images: Images, url: str, target: Target) -> Stream:
-    async def write(send: Send) -> None:
-        await _write_import(images, url, target, send)
+    async def work(tell: Tell) -> Sequence[object]:
+        async def report(current: int, total: int) -> None:
+            await tell(Progress("Importing", current=current, total=total))
 
-    return Stream(200, write, (JSON_TYPE,))
+        await tell(Progress(f"Downloading from {url}"))
+        image = await images.import_url(url, target.repository, target.tag, report)
+        return END_OF_PROGRESS, {"status": short_id(image.id)}
+
+    return job_stream(work)
 
 
-async def _write_import(images: Images, url: str, target: Target, send: Send) -> None:
-    """The objects of an import, one by one; a failure is the last of them."""
-    await send(encode_json({"status": f"Downloading from {url}"}))
-    try:
-        image = await images.import_url(url, target.repository, target.tag, Reporter(send, "Importing"))
-    except TriokerError as error:
-        await send(encode_json({"error": explain(error)}))
-        return
-    await send(encode_json({}))
-    await send(encode_json({"status": short_id(image.id)}))
+async def post_image_insert(call: Call) -> Reply:
+    """A new image with one more file. The last object has the id in the one form that clients search for (behaviour.md section 5)."""
+    query = await form_parameters(call.request)
+    url, path = _url(query.text("url"), "url"), query.text("path")
+    if not path.strip("/"):
+        raise InvalidParameter("path: expected the path of the file in the image")
+    name = call.backend.images.get(call.name).id
+
+    async def work(tell: Tell) -> Sequence[object]:
+        image = await call.backend.inserter.insert(name, url, path, tell)
+        return END_OF_PROGRESS, {"status": image.id}, {"Id": short_id(image.id)}
+
+    return job_stream(work)

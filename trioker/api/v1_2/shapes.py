@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 
 from trioker.api.v1_2.words import duration, seconds, timestamp
-from trioker.model.container import ChangeKind, Config, Container, Created, State
+from trioker.model.container import ChangeKind, Config, Container, Created, Healthcheck, State
 from trioker.model.ids import short_id
 from trioker.model.image import Image, Removal, Tag
 
 Shape = dict[str, object]
 
+NO_TAG = "<none>"
+"""Shown as the tag of what was pulled by a digest, as docker shows it since there are digests; ``repository:digest`` is no name."""
+
 
 def config_shape(config: Config) -> Shape:
-    """A configuration; lists that are not set are null."""
+    """A configuration: the page's keys, lists that are not set null; then of those that the page does not have what is set."""
     return {
         "Hostname": config.hostname,
         "User": config.user,
@@ -31,7 +34,35 @@ def config_shape(config: Config) -> Shape:
         "Image": config.image,
         "Volumes": {path: {} for path in config.volumes},
         "VolumesFrom": config.volumes_from,
+        **_later_keys(config),
     }
+
+
+def _later_keys(config: Config) -> Shape:
+    """As today's clients know them. One that is not set is left out, so that what uses none of them looks as on the page."""
+    shape: Shape = {
+        "Entrypoint": config.entrypoint,
+        "WorkingDir": config.working_dir,
+        "Labels": {label.name: label.value for label in config.labels},
+        "ExposedPorts": {port: {} for port in config.exposed_ports},
+        "StopSignal": config.stop_signal,
+        "Healthcheck": config.healthcheck and _healthcheck_shape(config.healthcheck),
+        "OnBuild": config.on_build,
+        "Shell": config.shell,
+    }
+    return {key: value for key, value in shape.items() if value}
+
+
+def _healthcheck_shape(check: Healthcheck) -> Shape:
+    shape: Shape = {
+        "Test": check.test,
+        "Interval": check.interval_ns,
+        "Timeout": check.timeout_ns,
+        "StartPeriod": check.start_period_ns,
+        "StartInterval": check.start_interval_ns,
+        "Retries": check.retries,
+    }
+    return {key: value for key, value in shape.items() if value}
 
 
 def status(state: State, now_ns: int) -> str:
@@ -41,9 +72,14 @@ def status(state: State, now_ns: int) -> str:
     return f"Exit {state.exit_code}"
 
 
+def _words(container: Container) -> tuple[str, ...]:
+    """What runs in it: the command, behind the entrypoint where there is one."""
+    return container.config.entrypoint + container.config.command or ("",)
+
+
 def container_row(container: Container, image: str, sizes: tuple[int, int], now_ns: int) -> Shape:
     """One line of the list; ``image`` is the image's name for people."""
-    path, *arguments = container.config.command or ("",)
+    path, *arguments = _words(container)
     return {
         "Id": container.id,
         "Image": image,
@@ -58,7 +94,7 @@ def container_row(container: Container, image: str, sizes: tuple[int, int], now_
 
 def container_shape(container: Container, executable: str) -> Shape:
     """Everything of one container. ``executable`` stands where the daemon's own path was shown as the container's init."""
-    path, *arguments = container.config.command or ("",)
+    path, *arguments = _words(container)
     return {
         "ID": container.id,
         "Id": container.id,
@@ -119,9 +155,14 @@ def created_shape(created: Created) -> Shape:
     return {"Id": short_id(created.id), "Warnings": created.warnings}
 
 
+def is_digest(tag: Tag) -> bool:
+    """Whether the name is ``repository@sha256:...``."""
+    return ":" in tag.tag
+
+
 def image_row(image: Image, virtual_size: int, tag: Tag | None = None) -> Shape:
     """One line of the list; ``virtual_size`` counts the ancestors too. Without a tag the naming keys are missing."""
-    naming: Shape = {"Repository": tag.repository, "Tag": tag.tag} if tag else {}
+    naming: Shape = {"Repository": tag.repository, "Tag": NO_TAG if is_digest(tag) else tag.tag} if tag else {}
     return naming | {
         "Id": image.id,
         "Created": seconds(image.created_ns),
