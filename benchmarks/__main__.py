@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from benchmarks import memory
-from benchmarks.measures import MEASURES
+from benchmarks.measures import MEASURES, available
 from benchmarks.report import table
 from benchmarks.results import save
 from benchmarks.subject import Subject
@@ -21,8 +21,9 @@ def measures(text: str) -> list[str]:
 def add_amount(parser: argparse.ArgumentParser) -> None:
     """The options that say what is measured, and how often."""
     parser.add_argument(
-        "--only", type=measures, default=list(MEASURES), help=f"some of {','.join(MEASURES)} (default: all)"
+        "--only", type=measures, default=available(), help=f"some of {','.join(MEASURES)} (default: all)"
     )
+    parser.add_argument("--root-tar", default="", metavar="FILE", help="a root whose import is measured, too")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is run (default: %(default)s)")
 
 
@@ -39,7 +40,7 @@ def main() -> int:
     )
     add_amount(parser)
     given = parser.parse_args()
-    with Subject(given.label, given.host, given.pid or memory.server_pid(given.host)) as subject:
+    with Subject(given.label, given.host, given.pid or memory.server_pid(given.host), given.root_tar) as subject:
         for _ in range(given.rounds):
             subject.measure(given.only)
     save(subject.result(), given.out)

@@ -15,6 +15,12 @@ FRAME_HEADER = 8
 
 PIECE = 1 << 20
 
+NOBODY = {"X-Registry-Auth": "e30="}
+"""Credentials of nobody, ``{}`` in base64: dockerd refuses a push that says nothing of them."""
+
+FAILURES = ('"error":', "Error build")
+"""What a failure looks like once the status has been sent: today's API, and the text of 2013's build."""
+
 
 class ApiError(Exception):
     """The engine answered with a status of 400 or above."""
@@ -58,15 +64,25 @@ class Client:
         self._connection.close()
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Send ``body`` as JSON (bytes as a tar); the JSON answer, None for an empty one, text where it is not JSON."""
+        """Send ``body`` as JSON (bytes as a tar); the JSON answer, None for an empty one."""
+        content = self._exchange(method, path, body)
+        return json.loads(content) if content.strip() else None
+
+    def perform(self, path: str, body: Any = None) -> None:
+        """POST what is answered with a text or JSON objects while it is done; ApiError where these tell of a failure."""
+        told = self._exchange("POST", path, body).decode(errors="replace")
+        if any(sign in told for sign in FAILURES):
+            raise ApiError(f"POST {path}: {told[-1000:].strip()}")
+
+    def _exchange(self, method: str, path: str, body: Any) -> bytes:
         headers = {"Content-Type": "application/x-tar" if isinstance(body, bytes) else "application/json"}
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        self._connection.request(method, path, data, headers if data is not None else {})
+        self._connection.request(method, path, data, headers | NOBODY if data is not None else NOBODY)
         response = self._connection.getresponse()
         content = response.read()
         if response.status >= 400:
             raise ApiError(f"{method} {path}: {response.status} {content.decode(errors='replace').strip()}")
-        return _decode(content)
+        return content
 
     def create(self, image: str, *command: str, stdin: bool = False) -> str:
         """A container without a network; its id. The body suits 2013's API and today's."""
@@ -104,9 +120,43 @@ class Client:
             pass  # it runs no more
         self.remove(container)
 
+    def run(self, image: str, *command: str) -> int:
+        """The exit code of a container that is gone again."""
+        container = self.create(image, *command)
+        self.start(container)
+        code = self.wait(container)
+        self.remove(container)
+        return code
+
     def import_image(self, name: str, tar: bytes) -> None:
         """Make the image ``name`` of a tar."""
-        self.call("POST", f"/images/create?fromSrc=-&repo={name}&tag=latest", tar)
+        self.perform(f"/images/create?fromSrc=-&repo={name}&tag=latest", tar)
+
+    def pull(self, name: str) -> None:
+        """Have what a registry has as ``name``, a host included."""
+        self.perform(f"/images/create?fromImage={name}&tag=latest")
+
+    def push(self, name: str) -> None:
+        """Give the image to the registry in its name."""
+        self.perform(f"/images/{name}/push?tag=latest", {})
+
+    def tag(self, name: str, other: str) -> None:
+        """One more name for an image."""
+        self._exchange("POST", f"/images/{name}/tag?repo={other}&tag=latest", None)
+
+    def build(self, name: str, context: bytes, *, cache: bool) -> None:
+        """Make the image ``name`` of a tar with a Dockerfile."""
+        self.perform(f"/build?t={name}&nocache={0 if cache else 1}&rm=1&networkmode=none", context)
+
+    def image_id(self, name: str) -> str:
+        """The id of an image, in the words of 2013's API or today's."""
+        shape = self.call("GET", f"/images/{name}/json")
+        found: str = shape.get("Id") or shape["id"]
+        return found
+
+    def remove_image(self, name: str) -> None:
+        """Take the name away; the image goes with its last one."""
+        self._exchange("DELETE", f"/images/{name}", None)
 
     def attach(self, container: str, *, multiplexed: bool) -> "Attached":
         """The container's live streams. ``multiplexed``: without a terminal, output comes in frames."""
@@ -115,13 +165,6 @@ class Client:
     def multiplexes(self) -> bool:
         """Whether attached output comes in frames: since API 1.6, and only those versions say ``ApiVersion``."""
         return "ApiVersion" in self.call("GET", "/version")
-
-
-def _decode(content: bytes) -> Any:
-    try:
-        return json.loads(content) if content.strip() else None
-    except ValueError:
-        return content.decode(errors="replace")  # several objects in a row, or a progress text
 
 
 class Attached:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.measures import Metric, Samples
+from benchmarks.measures import Metric
+from benchmarks.settings import Samples
 
 
 class Result(NamedTuple):

@@ -6,19 +6,20 @@ from typing import Self
 
 from benchmarks import image
 from benchmarks.client import Client
-from benchmarks.measures import IMAGE, MEASURES, Samples, Settings
+from benchmarks.measures import MEASURES
 from benchmarks.results import Result
+from benchmarks.settings import IMAGE, Samples, Settings
 
 
 class Subject:
     """An engine that holds the benchmark's image, and the samples taken of it so far."""
 
-    def __init__(self, label: str, host: str, pid: int) -> None:
-        """Import the image. ``pid`` is the daemon's."""
+    def __init__(self, label: str, host: str, pid: int, root_tar: str = "") -> None:
+        """Import the image. ``pid`` is the daemon's, ``root_tar`` a further file to measure imports with."""
         with Client(host) as client:
             client.import_image(IMAGE, image.base_tar())
             self._version = str(client.call("GET", "/version").get("Version", ""))
-            self._settings = Settings(host, pid, client.multiplexes())
+            self._settings = Settings(host, pid, client.multiplexes(), root_tar=root_tar)
         self._label = label
         self._samples: Samples = {}
 
@@ -27,7 +28,7 @@ class Subject:
 
     def __exit__(self, *_: object) -> None:
         with Client(self._settings.host) as client:
-            client.call("DELETE", f"/images/{IMAGE}")
+            client.remove_image(IMAGE)
 
     def measure(self, names: Sequence[str]) -> None:
         """Run each measure once."""
@@ -35,6 +36,7 @@ class Subject:
             print(f"{self._label}: {name}", file=sys.stderr)
             for key, values in MEASURES[name](self._settings).items():
                 self._samples.setdefault(key, []).extend(values)
+        self._settings = self._settings._replace(round=self._settings.round + 1)
 
     def result(self) -> Result:
         """All so far."""

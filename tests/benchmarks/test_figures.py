@@ -66,6 +66,15 @@ def test_an_error_status_is_an_error_with_its_text(engine):
         client.start("x")
 
 
+@pytest.mark.parametrize(
+    "told", [b'{"status":"Pulling"}\r\n{"error":"no space left"}\r\n', b"Step 1 : FROM x\nError build: x\n"]
+)
+def test_a_failure_that_is_told_after_the_status_is_an_error(engine, told):
+    host = engine(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + told)
+    with Client(host) as client, pytest.raises(ApiError, match=r"no space left|Error build"):
+        client.pull("x")
+
+
 def test_the_99th_percentile_is_a_sample_that_99_of_100_do_not_exceed():
     assert p99(range(1, 101)) == 99
     assert p99(range(1, 201)) == 198
