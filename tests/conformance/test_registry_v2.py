@@ -22,6 +22,7 @@ from oci import OciImage, digest_of, layer_tar, oci_image, write_layout
 from polling import wait_until
 from registry_debian import PASSWORD, USER, DebianRegistry, debian_registry, skopeo
 from registry_v2 import Exchange, Fault, Registry, cut_blobs, serving
+from tars import hard_link, tar_of
 
 pytestmark = pytest.mark.root
 
@@ -232,6 +233,13 @@ def test_a_connection_that_breaks_is_taken_up_where_it_was(api: Api, own: Regist
     done(pull(api, f"{own.host}/big:1"))
     assert own.count(f"GET .*{BIG.layers[1]}") >= 3
     assert api.run(image=f"{own.host}/big:1") == RUN_BIG
+
+
+def test_a_layer_links_to_a_file_of_the_layer_below(api: Api, own: Registry) -> None:
+    image = oci_image(busybox_tar(), layer_tar(low=b"below\n"), tar_of(hard_link("high", "low")), Cmd=["cat", "/high"])
+    own.put("linked", "1", image)
+    done(pull(api, f"{own.host}/linked:1"))
+    assert api.run(image=f"{own.host}/linked:1") == (0, b"below\n")
 
 
 def test_a_bomb_does_not_go_off(api: Api, own: Registry) -> None:

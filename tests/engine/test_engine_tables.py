@@ -3,11 +3,12 @@ import signal
 import attrs
 import pytest
 
-from trioker.engine.configuration import Abilities, complete, merge, signal_number
+from trioker.engine.configuration import Abilities, complete, merge
 from trioker.engine.lifecycle import MOVES, Step, WrongMoveError, move
 from trioker.engine.names import IdIndex
 from trioker.model.container import Config, Label, Phase
 from trioker.model.errors import InvalidParameter, NotFound, TriokerError
+from trioker.model.signals import signal_number
 
 
 def test_an_id_is_found_by_any_unique_prefix():

@@ -151,7 +151,9 @@ def _data_size():
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:"))
 
 
-def unpack_bytes(data, path, whiteouts="remove", room=2**30, max_bytes=2**30, max_entries=10_000, memory=0, **further):
+def unpack_bytes(
+    data, path, whiteouts="remove", *, room=2**30, max_bytes=2**30, max_entries=10_000, memory=0, **further
+):
     """A helper's answer to this archive; ``further`` is more of its spec."""
     reader, writer = os.pipe()
     feeder = os.fork()

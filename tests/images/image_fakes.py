@@ -62,6 +62,7 @@ class FakeStaging:
     parent: str
     path: Path = Path("/staging")
     whiteouts: str = "remove"
+    below: tuple = ()
 
     async def commit(self, diff, *, durable=True):
         await trio.lowlevel.checkpoint()
@@ -135,7 +136,7 @@ class FakeUnpacker:
 
     seen: bytes = b""
 
-    async def unpack(self, path, whiteouts, chunks):
+    async def unpack(self, path, whiteouts, chunks, *, below=()):
         async for chunk in chunks:
             self.seen += chunk
             if b"evil" in chunk:

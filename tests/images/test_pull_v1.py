@@ -219,7 +219,7 @@ async def test_a_cancelled_pull_leaves_nothing_and_holds_nobody_up(v1: V1Scene) 
         unpack = v1.unpacking.unpack
 
         class Cancelling:
-            async def unpack(self, path, whiteouts, chunks):
+            async def unpack(self, path, whiteouts, chunks, *, below=()):
                 await cancel_at_the_second(b"")
                 return await unpack(path, whiteouts, chunks)
 

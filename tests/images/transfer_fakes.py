@@ -97,7 +97,7 @@ class TarUnpacker:
     unpacked: list = attrs.field(factory=list)
     hold: trio.Event | None = None
 
-    async def unpack(self, path, whiteouts, chunks):
+    async def unpack(self, path, whiteouts, chunks, *, below=()):
         if self.hold is not None:
             await self.hold.wait()
         tar, inflate = b"", zlib.decompressobj(zlib.MAX_WBITS | 16)

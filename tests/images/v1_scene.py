@@ -28,7 +28,7 @@ class Unpacking:
     tars: list[bytes] = attrs.field(factory=list)
     early: bool = False
 
-    async def unpack(self, path, whiteouts, chunks):
+    async def unpack(self, path, whiteouts, chunks, *, below=()):
         tar = b""
         async for chunk in chunks:
             tar += chunk

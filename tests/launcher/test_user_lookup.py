@@ -30,18 +30,18 @@ users:x:100
 @pytest.mark.parametrize(
     ("wanted", "user"),
     [
-        ("", User(0, 0, (10,))),
-        ("root", User(0, 0, (10,))),
-        ("0", User(0, 0, (10,))),
-        ("bob", User(1000, 1001, (50, 10))),
-        ("1000", User(1000, 1001, (50, 10))),
+        ("", User(0, 0, (10,), "/root")),
+        ("root", User(0, 0, (10,), "/root")),
+        ("0", User(0, 0, (10,), "/root")),
+        ("bob", User(1000, 1001, (50, 10), "/home/bob")),
+        ("1000", User(1000, 1001, (50, 10), "/home/bob")),
         ("4242", User(4242, 0, ())),
-        ("bob:wheel", User(1000, 10, ())),
-        ("bob:7", User(1000, 7, ())),
+        ("bob:wheel", User(1000, 10, (), "/home/bob")),
+        ("bob:7", User(1000, 7, (), "/home/bob")),
         ("4242:staff", User(4242, 50, ())),
-        ("bob:users", User(1000, 100, ())),
-        ("bob:", User(1000, 1001, (50, 10))),
-        (":staff", User(0, 50, ())),
+        ("bob:users", User(1000, 100, (), "/home/bob")),
+        ("bob:", User(1000, 1001, (50, 10), "/home/bob")),
+        (":staff", User(0, 50, (), "/root")),
         (str(MAX_ID), User(MAX_ID, 0, ())),
     ],
 )
@@ -71,6 +71,11 @@ def test_a_number_is_an_id_even_where_somebody_has_it_as_a_name():
 def test_what_is_unknown_is_told(wanted, message):
     with pytest.raises(UnknownUser, match="^" + message.replace("(", r"\(") + "$"):
         lookup(wanted, PASSWD, GROUP)
+
+
+@pytest.mark.parametrize("rest", ["", ":", "::", "::home", "::/h\0", ":::/bin/sh"])
+def test_a_home_that_can_be_none_is_the_root(rest):
+    assert lookup("a", f"a:x:1:1{rest}", "").home == "/"
 
 
 def test_without_files_numbers_still_work():

@@ -42,7 +42,7 @@ async def test_both_streams_come_in_the_order_they_were_printed(lab, key):
 
 
 async def test_the_entrypoint_runs_in_the_working_directory_as_the_user(lab, key):
-    script = "echo $0 $1; pwd; id -un; cat /etc/resolv.conf | wc -c"
+    script = "echo $0 $1; pwd; id -un; echo $HOME; cat /etc/resolv.conf | wc -c"
     config = Config(
         entrypoint=("/bin/sh", "-c", script),
         command=("a", "b"),
@@ -57,7 +57,7 @@ async def test_the_entrypoint_runs_in_the_working_directory_as_the_user(lab, key
 
     assert await lab.workshop.run(key, config, say, new_id()) == 0
     size = os.path.getsize("/etc/resolv.conf") if os.path.exists("/etc/resolv.conf") else 0
-    assert b"".join(said).decode().split("\n")[:-1] == ["a b", "/made/here", "www", str(size)]
+    assert b"".join(said).decode().split("\n")[:-1] == ["a b", "/made/here", "www", "/tmp", str(size)]
     assert (await lab.tree(key))["./made/here"][1:4] == (0o755, 0, 0)
 
 

@@ -1,13 +1,11 @@
 """From what a user asked and what the image says to a container's whole configuration (behaviour.md, "POST /containers/create")."""
 
-import signal
-from collections.abc import Iterator
-
 import attrs
 
 from trioker.model.container import Config, Label
-from trioker.model.errors import InvalidParameter, TriokerError
+from trioker.model.errors import TriokerError
 from trioker.model.ids import short_id
+from trioker.model.signals import signal_number
 
 INHERITED = (
     *("hostname", "user", "memory", "memory_swap", "cpu_shares", "port_specs", "env", "command", "dns"),
@@ -79,26 +77,3 @@ def complete(config: Config, container_id: str, abilities: Abilities) -> tuple[C
         config = attrs.evolve(config, memory_swap=-1)
         warnings.append(SWAP_WARNING)
     return config, tuple(warnings)
-
-
-def _signals() -> Iterator[tuple[str, int]]:
-    """Every way to say a signal."""
-    yield "", signal.SIGTERM
-    for number in signal.valid_signals():
-        yield str(int(number)), number
-    for each in signal.Signals:
-        yield each.name.removeprefix("SIG"), each
-    for offset in range(1, signal.SIGRTMAX - signal.SIGRTMIN):
-        yield f"RTMIN+{offset}", signal.SIGRTMIN + offset
-        yield f"RTMAX-{offset}", signal.SIGRTMAX - offset
-
-
-_NUMBERS = {name: int(number) for name, number in _signals()}
-
-
-def signal_number(text: str) -> int:
-    """The number of a signal: ``SIGQUIT``, ``quit``, ``3``, ``RTMIN+2``; SIGTERM for "". Raises InvalidParameter."""
-    try:
-        return _NUMBERS[text.upper().removeprefix("SIG")]
-    except KeyError:
-        raise InvalidParameter(f"Invalid signal: {text[:64]}") from None

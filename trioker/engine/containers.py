@@ -14,7 +14,7 @@ import trio
 from trioker.engine.attach import LiveAttachment, LoggedAttachment, Source, attach_live, wanted_streams
 from trioker.engine.cell import ActiveRun, Cell
 from trioker.engine.commit import draft_image, split_changes
-from trioker.engine.configuration import Abilities, complete, merge, signal_number
+from trioker.engine.configuration import Abilities, complete, merge
 from trioker.engine.files import Files
 from trioker.engine.flow import carry
 from trioker.engine.lifecycle import Step
@@ -29,6 +29,7 @@ from trioker.model.errors import Impossible, LaunchFailed, NotFound, TriokerErro
 from trioker.model.ids import new_id, short_id
 from trioker.model.image import Image
 from trioker.model.run import Attached, Exit, LogPolicy, Output, Run
+from trioker.model.signals import signal_number
 
 log = logging.getLogger("trioker.engine")
 

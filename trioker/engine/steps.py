@@ -39,7 +39,7 @@ class Workshop:
         host name unless ``config`` has one. Cancelled, it is killed at once. On return nothing of the run is left but the changed layer. A
         command that cannot be executed is said and told by its exit code, as a shell does; raises LaunchFailed for any other failed start.
         """
-        run = Run(name, _plain(config, name), self.files.plain_binds(), "", _LOG, attached=False)
+        run = Run(name, _plain(config, name), self.files.plain_binds(), "", _LOG, attached=False, home="")
         try:
             process, output = await self._launch(run, layer_key)
         except LaunchFailed as failure:

@@ -109,7 +109,7 @@ class LayersIn:
         chunks = _counted(part.chunks(), layer, job.board)
         async with job.held.stage(parent) as staging, aclosing(chunks):
             try:
-                unpacked = await self._unpacker.unpack(staging.path, staging.whiteouts, chunks)
+                unpacked = await self._unpacker.unpack(staging.path, staging.whiteouts, chunks, below=staging.below)
             except TriokerError:
                 if part.doubtful:
                     await self._check(part)

@@ -18,6 +18,8 @@ class Staging(Protocol):
     """Directory the confined unpacker takes as its root."""
     whiteouts: str
     """``remove`` or ``overlay``, as in ``storage.driver.Whiteouts``."""
+    below: Sequence[Mount]
+    """The recipes for the tree of the layer it stands on: hard links may point there."""
 
     async def commit(self, diff: str, *, durable: bool = True) -> str:
         """Make it whole; returns its key, or that of an equal layer (same chain id), which then stands for it.
@@ -110,7 +112,9 @@ class BlobRecords(Protocol):
 class Unpacker(Protocol):
     """The confined helper that writes a layer's tar into a directory."""
 
-    async def unpack(self, path: Path, whiteouts: str, chunks: AsyncIterable[bytes]) -> Unpacked:
+    async def unpack(
+        self, path: Path, whiteouts: str, chunks: AsyncIterable[bytes], *, below: Sequence[Mount] = ()
+    ) -> Unpacked:
         """Unpack a tar, plain or compressed (gzip, bzip2, xz, zstd, told by its first bytes), as it arrives.
 
         Raises InvalidParameter naming the entry and the rule it broke. What was written stays for the caller to remove.

@@ -146,7 +146,7 @@ class _Job:
             source = _Source(download.chunks, layer_checksum(reply.body), name, total, self.tell)
             async with self.held.stage(parent.layer if parent else "") as staging:
                 try:
-                    unpacked = await self.unpacker.unpack(staging.path, staging.whiteouts, source)
+                    unpacked = await self.unpacker.unpack(staging.path, staging.whiteouts, source, below=staging.below)
                 except InvalidParameter as error:  # it was the registry's, not the user's
                     raise TriokerError(f"the layer of image {name}: {error}") from error
                 if wanted := self.checksums.get(image_id):

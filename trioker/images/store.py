@@ -125,7 +125,9 @@ class ImageStore:
         parent = self._catalog.images[draft.parent].layer if draft.parent else ""
         async with self.holding() as held:
             async with held.stage(parent) as staging:
-                unpacked = await self._rooms.unpacker.unpack(staging.path, staging.whiteouts, chunks)
+                unpacked = await self._rooms.unpacker.unpack(
+                    staging.path, staging.whiteouts, chunks, below=staging.below
+                )
                 layer = held.keep(await staging.commit(unpacked.diff, durable=False))
             image = self.finished(attrs.evolve(draft, id=new_id(), layer=layer, size=unpacked.size))
             await self.publish([image], [attrs.evolve(wanted, image_id=image.id)] if wanted else [])

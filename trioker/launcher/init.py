@@ -174,7 +174,7 @@ def run(launch: Launch, made: rootfs.Filesystems, around: Surroundings) -> NoRet
     with stage("cwd"):
         check_directory()
     signal.alarm(0)
-    command.execute(spec.argv, spec.env)
+    command.execute(spec.argv, _environment(spec.env, user.home))
 
 
 def make_view(launch: Launch, made: rootfs.Filesystems) -> stdio.Stdio:
@@ -197,6 +197,10 @@ def make_view(launch: Launch, made: rootfs.Filesystems) -> stdio.Stdio:
         rootfs.mask(root, made, spec.masked_paths)
         rootfs.make_readonly(root, spec.readonly_paths)
     return streams
+
+
+def _environment(env: list[str], home: str) -> list[str]:
+    return env if any(each.startswith("HOME=") for each in env) else [*env, f"HOME={home}"]
 
 
 def _find_user(wanted: str) -> User:

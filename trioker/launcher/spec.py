@@ -22,7 +22,7 @@ class LaunchSpec(NamedTuple):
     hostname: str
     argv: list[str]
     env: list[str]
-    """``KEY=value`` in order, complete: nothing is added."""
+    """``KEY=value`` in order. Without a HOME, that of the user is added."""
     cwd: str
     user: str
     """"" (root), name, uid, ``user:group``; names are looked up in the container's own files."""

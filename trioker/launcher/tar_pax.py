@@ -19,7 +19,9 @@ RECORD_LIMIT = 2**16
 
 _LIBARCHIVE_XATTR = b"LIBARCHIVE.xattr."  # name as in a URL, value in base64; libarchive writes both forms (its archive_write_set_format_pax.c)
 _ACLS = {b"SCHILY.acl.access": b"system.posix_acl_access", b"SCHILY.acl.default": b"system.posix_acl_default"}
-_EXPONENT = re.compile(rb"-?[0-9](\.[0-9]{1,20})?e-[0-9]{1,2}")  # how Python's tarfile writes the first instants of 1970
+_EXPONENT = re.compile(
+    rb"-?[0-9](\.[0-9]{1,20})?e-[0-9]{1,2}"
+)  # how Python's tarfile writes the first instants of 1970
 _DIGITS = 20  # of a record's length and the blank behind: more than any header is long
 
 

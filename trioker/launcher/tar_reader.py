@@ -171,7 +171,9 @@ class TarReader:
     def _extend(self, header: Entry) -> None:
         self._extended += header.stored
         if self._extended > EXTENSION_LIMIT:
-            raise BadArchive(f"extended headers of {self._extended} bytes, more than {EXTENSION_LIMIT}, {self._stream.where()}")
+            raise BadArchive(
+                f"extended headers of {self._extended} bytes, more than {EXTENSION_LIMIT}, {self._stream.where()}"
+            )
         data = self._stream.take(header.stored)
         self._stream.skip(-header.stored % BLOCK)
         try:

@@ -10,7 +10,7 @@ The current directory is always the directory of the entry at hand: one system c
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeVar
 
@@ -105,7 +105,7 @@ class _Tree:
         parent, _, base = entry.name.rpartition(b"/")
         if base in _UNCLEAN or (PREFIX in entry.name and base != OPAQUE):
             parts = _components(entry.name)
-            if any(part.startswith(META) for part in parts) and parts[-1] != OPAQUE:
+            if _is_bookkeeping(parts):
                 if parts[:-1] == [LINKED] and entry.kind == FILE:
                     self._keep_linked(entry, parts[-1])
                 return
@@ -311,6 +311,11 @@ class _Tree:
 
     def _differs(self, entry: Entry) -> bool:
         return self._inherits or (entry.uid, entry.gid) != self._ids
+
+
+def _is_bookkeeping(parts: Sequence[bytes]) -> bool:
+    """Whether a path is aufs's own business, which a mark of opacity is only where it stands in such a place."""
+    return any(part.startswith(META) for part in (parts[:-1] if parts[-1:] == [OPAQUE] else parts))
 
 
 def _write(fd: int, pieces: Iterable[memoryview]) -> None:

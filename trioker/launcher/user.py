@@ -21,12 +21,15 @@ class User(NamedTuple):
     gid: int
     groups: tuple[int, ...]
     """Supplementary groups."""
+    home: str = "/"
+    """Its directory; "/" where none is known."""
 
 
 class _Account(NamedTuple):
     name: str
     uid: int
     gid: int
+    home: str
 
 
 class _Group(NamedTuple):
@@ -44,9 +47,9 @@ def lookup(wanted: str, passwd: str, group: str) -> User:
     user, _, group_name = wanted.partition(":")
     account = _find_account(user, passwd)
     if group_name:
-        return User(account.uid, _find_group(group_name, group), ())
+        return User(account.uid, _find_group(group_name, group), (), account.home)
     memberships = (each.gid for each in _groups(group) if account.name and account.name in each.members)
-    return User(account.uid, account.gid, tuple(dict.fromkeys(memberships)))
+    return User(account.uid, account.gid, tuple(dict.fromkeys(memberships)), account.home)
 
 
 def _find_account(user: str, passwd: str) -> _Account:
@@ -56,7 +59,7 @@ def _find_account(user: str, passwd: str) -> _Account:
             return each
     if uid is None:
         raise UnknownUser(f"unable to find user {user}: no matching entries in passwd file")
-    return _Account("", uid, 0)
+    return _Account("", uid, 0, "/")
 
 
 def _find_group(name: str, group: str) -> int:
@@ -82,7 +85,13 @@ def _accounts(passwd: str) -> Iterator[_Account]:
     for fields in _lines(passwd, 4):
         uid, gid = _file_number(fields[2]), _file_number(fields[3])
         if uid is not None and gid is not None:
-            yield _Account(fields[0], uid, gid)
+            yield _Account(fields[0], uid, gid, _home(fields))
+
+
+def _home(fields: list[str]) -> str:
+    """The home directory in a line of passwd, "/" where it can be none."""
+    home = "".join(fields[5:6])
+    return home if home.startswith("/") and "\0" not in home else "/"
 
 
 def _groups(group: str) -> Iterator[_Group]:

@@ -8,9 +8,9 @@ import attrs
 from trioker.launcher.spec import Bind, LaunchSpec
 from trioker.linux.capabilities import DEFAULT as DEFAULT_CAPABILITIES
 from trioker.linux.mounts import Mount
+from trioker.model.container import DEFAULT_PATH
 from trioker.model.run import Run
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_PIDS_LIMIT = 4096  # a fork bomb ends here; far above what services of one container run
 
 # What the kernel shows of the host in /proc and /sys; the list docker and podman mask, for the same reasons.
@@ -43,10 +43,11 @@ class Place:
     """What containers get, by the names of resource.RLIMIT_* in lower case."""
 
 
-def environment(tty: bool, wanted: tuple[str, ...]) -> list[str]:
-    """The container's whole environment, as behaviour.md section 7: a few defaults, then the user's; a later name wins."""
+def environment(tty: bool, home: str, wanted: tuple[str, ...]) -> list[str]:
+    """The container's environment, as behaviour.md section 7: a few defaults, then the user's; a later name wins."""
     values = {"TERM": "xterm"} if tty else {}
-    values |= {"HOME": "/", "PATH": PATH}
+    values |= {"HOME": home} if home else {}
+    values |= {"PATH": DEFAULT_PATH}
     for entry in wanted:
         name, _, value = entry.partition("=")
         values[name] = value
@@ -61,7 +62,7 @@ def launch_spec(run: Run, mounts: Sequence[Mount], place: Place) -> dict[str, An
         run_dir=run_dir,
         hostname=config.hostname,
         argv=[*config.entrypoint, *config.command],
-        env=environment(config.tty, config.env),
+        env=environment(config.tty, run.home, config.env),
         cwd=config.working_dir or "/",
         user=config.user,
         tty=config.tty,

@@ -51,6 +51,7 @@ class Stage:
     key: str
     path: Path
     whiteouts: str
+    below: Sequence[Mount]
     _commit: Callable[[str, bool], Awaitable[str]]
 
     async def commit(self, diff: str, *, durable: bool = True) -> str:
@@ -100,7 +101,8 @@ class LayerStore:
         key = new_id()
         async with self._making(key, parent):
             target = self._driver.unpack_target(key)
-            yield Stage(key, target.path, target.whiteouts.value, partial(self._commit, key))
+            below = self._driver.mounts(parent, readonly=True) if parent else ()
+            yield Stage(key, target.path, target.whiteouts.value, below, partial(self._commit, key))
 
     def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
         """The recipes for the layer's tree. Raises NotFound."""

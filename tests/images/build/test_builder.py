@@ -7,7 +7,7 @@ import trio
 from build_fakes import BASE, Yard, context_tar
 from image_fakes import pieces
 
-from trioker.model.container import Config, Healthcheck, Label
+from trioker.model.container import DEFAULT_PATH, Config, Healthcheck, Label
 from trioker.model.errors import InvalidParameter, NotFound, TriokerError
 from trioker.model.image import Image, Tag
 
@@ -64,7 +64,7 @@ async def test_metadata_steps_share_their_parents_layer(yard):
         "MAINTAINER me\n"
         "LABEL a=1 b=2\n"
         "EXPOSE 80 90/udp\n"
-        'VOLUME ["/data"]\n'
+        'VOLUME ["/etc"]\n'
         "USER www\n"
         "STOPSIGNAL SIGQUIT\n"
         'SHELL ["/bin/ash", "-c"]\n'
@@ -80,7 +80,7 @@ async def test_metadata_steps_share_their_parents_layer(yard):
         env=("PATH=/bin",),
         labels=(Label("a", "1"), Label("b", "2")),
         exposed_ports=("80/tcp", "90/udp"),
-        volumes=("/data",),
+        volumes=("/etc",),
         user="www",
         stop_signal="SIGQUIT",
         shell=("/bin/ash", "-c"),
@@ -91,6 +91,21 @@ async def test_metadata_steps_share_their_parents_layer(yard):
     )
     history = [each.container_config.command for each in yard.store.lineage(image.id)]
     assert history[0] == ("/bin/sh", "-c", "#(nop) ONBUILD RUN x")
+
+
+async def test_a_path_is_there_to_be_added_to_also_where_the_base_image_names_none(yard):
+    image = await yard.build("FROM scratch\nENV A=b PATH=$PATH:/opt/bin")
+    assert image.config.env == (f"PATH={DEFAULT_PATH}:/opt/bin", "A=b")
+
+
+async def test_a_volume_is_a_directory_for_the_steps_behind_it(yard):
+    image = await yard.build('FROM base\nVOLUME ["/data", "/etc"]')
+    assert yard.tree(image)["/data"].content is None
+    assert image.config.volumes == ("/data", "/etc")
+
+
+async def test_a_stop_signal_that_is_none_is_refused(yard):
+    assert "Invalid signal: SIGFOO" in await refusal(yard, "FROM base\nSTOPSIGNAL SIGFOO")
 
 
 async def test_an_entrypoint_takes_away_the_command_of_the_base_image_only(yard):
@@ -246,7 +261,7 @@ async def test_stages_behind_the_target_are_not_run(yard):
 async def test_scratch_begins_with_nothing_and_has_a_layer_of_its_own(yard):
     image = await yard.build('FROM scratch\nCMD ["/app"]\nCOPY app /', {"app": "x"})
     assert yard.text.splitlines()[:2] == ["Step 1 : FROM scratch", " --->"]
-    assert image.config == Config(command=("/app",))
+    assert image.config == Config(command=("/app",), env=(f"PATH={DEFAULT_PATH}",))
     assert {path for path, node in yard.tree(image).items() if node.content is not None} == {"/app"}
     assert yard.store.lineage(image.id)[-1].parent == ""
 

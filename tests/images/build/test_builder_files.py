@@ -1,8 +1,10 @@
 """Builds over fakes: files that COPY and ADD bring, company, limits."""
 
+import tarfile
+
 import pytest
 import trio
-from build_fakes import BASE, Yard, context_tar
+from build_fakes import BASE, File, Yard, context_tar
 from image_fakes import pieces
 
 from trioker.images.build.bases import build_platform
@@ -36,6 +38,15 @@ async def test_files_go_where_copy_says_relative_to_the_working_directory(yard):
     assert found == {"/srv/app/a": b"A", "/srv/app/c": b"C", "/srv/app/name": b"A", "/etc/a": b"A", "/own": b"A"}
     assert tree["/own"].owner == "www"
     assert image.config.working_dir == "/srv/app"
+
+
+async def test_a_new_directory_is_like_its_source_only_where_it_takes_its_place(yard):
+    image = await yard.build(
+        "FROM base\nCOPY d /as-d\nCOPY d /into/\nCOPY a d /both/",
+        {"a": "A", "d": File(kind=tarfile.DIRTYPE, mode=0o700)},
+    )
+    modes = {path: yard.tree(image)[path].mode for path in ("/as-d", "/into", "/both")}
+    assert modes == {"/as-d": 0o700, "/into": 0o755, "/both": 0o755}
 
 
 async def test_a_working_directory_that_is_there_costs_no_layer(yard):
@@ -89,6 +100,13 @@ async def test_add_unpacks_archives_of_the_context_and_copies_what_is_none(yard)
     tree = yard.tree(image)
     assert {"/x/in/side", "/x/zip", "/x/text.gz", "/x/note", "/y/plain.tar"} <= tree.keys()
     assert not {"/x/plain.tar", "/x/packed.tgz", "/y/in/side"} & tree.keys()
+
+
+async def test_what_is_unpacked_keeps_the_owners_it_has(yard):
+    files = {"a.tar": context_tar({"in": File(b"I", uid=33)}), "note": "n"}
+    image = await yard.build("FROM base\nADD --chown=www a.tar note /x/", files)
+    tree = yard.tree(image)
+    assert (tree["/x/in"].owner, tree["/x/note"].owner) == ("33:0", "www")
 
 
 async def test_add_fetches_urls(yard):

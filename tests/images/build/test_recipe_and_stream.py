@@ -106,6 +106,24 @@ def test_a_selection_becomes_a_tar_with_the_names_it_has_at_the_destination():
         assert (link.issym(), link.linkname) == (True, "f")
 
 
+def test_names_of_one_file_stay_so_within_a_source_and_only_there():
+    tar = archive(
+        member("d/a", b"content", mode=0o640),
+        member("d/b", kind=tarfile.LNKTYPE, linkname="d/a"),
+        member("d/empty"),
+        member("d/other", b"content", mode=0o640),
+    )
+    made = written(select(context_of(tar), ["d", "d/b"]).placed, tar, mode="755")
+    with tarfile.open(fileobj=io.BytesIO(made)) as found:
+        assert [(each.name, each.linkname if each.islnk() else each.mode) for each in found][1:] == [
+            ("a", 0o755),
+            ("b", "a"),
+            ("empty", 0o755),
+            ("other", 0o755),
+            ("b", 0o755),
+        ]
+
+
 def test_owners_may_be_kept_and_modes_changed():
     tar = archive(member("f", b"x", uid=7, gid=8, mode=0o600))
     made = written(select(context_of(tar), ["f"]).placed, tar, mode="0755", keep_owner=True)

@@ -26,7 +26,7 @@ from trioker.images.ports import Send, Trees
 from trioker.images.registry.platforms import host_platform
 from trioker.images.store import wanted_name
 from trioker.model.build import BuildRequest
-from trioker.model.container import Config
+from trioker.model.container import DEFAULT_PATH, Config
 from trioker.model.errors import InvalidParameter, TriokerError
 from trioker.model.image import Image
 from trioker.model.progress import Tell
@@ -192,8 +192,14 @@ class _Named:
 
 
 def _begun(image: Image | None, scope: Scope) -> Stage:
-    """A stage at its FROM. The image's triggers are for this build, not for the images it makes."""
-    config = attrs.evolve((image.config if image else None) or Config(), on_build=())
+    """A stage at its FROM. The image's triggers are for this build, not for the images it makes.
+
+    What runs has a PATH in any case: where the image names none it is written down, for Dockerfiles add to ``$PATH``.
+    """
+    config = (image.config if image else None) or Config()
+    named = any(each.startswith("PATH=") for each in config.env)
+    env = config.env if named else (*config.env, f"PATH={DEFAULT_PATH}")
+    config = attrs.evolve(config, env=env, on_build=())
     return Stage(image, config, scope.stage(config.env))
 
 

@@ -192,7 +192,7 @@ class _Tree:
         )
 
     def _linked(self, path: str, entry: Entry) -> ContextEntry:
-        """Another name for a file: the file itself, as COPY has no links of this kind."""
+        """Another name for a file: the same file, stored in the same place."""
         node: _Node | None = self._top
         for name in _path(entry.link).split("/"):
             node = node.children.get(name) if node else None

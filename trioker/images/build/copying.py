@@ -42,14 +42,18 @@ class Parts:
         return (each for part in self.parts for each in part.placed)
 
     async def write(self, trees: Trees, layers: Layers, key: str) -> None:
-        """Put all into a writable layer, by confined helpers. Raises TriokerError."""
+        """Put all into a writable layer, by confined helpers. Raises TriokerError.
+
+        As Docker's builders do it: what an archive holds keeps its owners; a destination that ends in a slash is a directory of its own, not
+        the source's under another name, and does not get its mode.
+        """
         for part in self.parts:
             await trees.write(
                 layers.mounts(key, readonly=False),
                 self._chunks(part),
                 directory=f"{self.destination.rstrip('/')}/" if part.unpacks else self.destination,
                 single=self._single(part),
-                owner=self.instruction.owner,
+                owner="" if part.unpacks else self.instruction.owner,
             )
 
     def _single(self, part: Part) -> str:
@@ -62,7 +66,8 @@ class Parts:
         if part.unpacks:
             return pieces_of(part.open(part.placed[0].entry))
         keeps_owner = isinstance(self.instruction, Copy) and bool(self.instruction.stage)
-        return pieces_of(tar_of(part.placed, part.open, mode=self.instruction.mode, keep_owner=keeps_owner))
+        placed = [each for each in part.placed if each.name != "." or not self.destination.endswith("/")]
+        return pieces_of(tar_of(placed, part.open, mode=self.instruction.mode, keep_owner=keeps_owner))
 
 
 def ready(instruction: Copy | Add, working_dir: str, parts: Iterable[Part]) -> Parts:

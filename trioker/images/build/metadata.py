@@ -27,6 +27,7 @@ from trioker.images.dockerfile.instructions import (
 )
 from trioker.model.container import Config
 from trioker.model.container import Label as ImageLabel
+from trioker.model.signals import signal_number
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 NOP = "#(nop) "
@@ -111,6 +112,7 @@ def _expose(config: Config, instruction: Expose) -> Config:
 
 
 def _stop_signal(config: Config, instruction: StopSignal) -> Config:
+    signal_number(instruction.signal)  # a wrong one would be found out when a container is made
     return attrs.evolve(config, stop_signal=instruction.signal)
 
 

@@ -20,7 +20,7 @@ from trioker.images.build.recipe import recipe
 from trioker.images.build.scratch import pieces_of, scratch
 from trioker.images.build.stream import tar_of
 from trioker.images.dockerfile.expanding import expanded
-from trioker.images.dockerfile.instructions import Add, Arg, Cmd, Copy, Instruction, Maintainer, Run, Workdir
+from trioker.images.dockerfile.instructions import Add, Arg, Cmd, Copy, Instruction, Maintainer, Run, Volume, Workdir
 from trioker.images.dockerfile.scope import Scope
 from trioker.images.ports import Send, Trees
 from trioker.model.container import Config
@@ -79,7 +79,12 @@ class Steps:
                 await self._copy(stage, instruction)
             case Workdir():
                 draft = stage.draft(instruction, recipe(instruction))
-                await self._take(stage, draft, partial(self._make_directory, draft.config.working_dir), may_share=True)
+                await self._take(
+                    stage, draft, partial(self._make_directories, [draft.config.working_dir]), may_share=True
+                )
+            case Volume():
+                draft = stage.draft(instruction, recipe(instruction))
+                await self._take(stage, draft, partial(self._make_directories, draft.config.volumes), may_share=True)
             case Maintainer():
                 draft = stage.draft(instruction, recipe(instruction))
                 await self._take(stage, attrs.evolve(draft, author=instruction.author))
@@ -141,10 +146,11 @@ class Steps:
         except InvalidParameter as error:
             raise InvalidParameter(f"COPY failed: {error}") from None
 
-    async def _make_directory(self, path: str, layer: str) -> None:
-        """An archive of nothing makes the directory it goes to."""
+    async def _make_directories(self, paths: Iterable[str], layer: str) -> None:
+        """An archive of nothing makes the directory it goes to. A volume's is one too: steps behind it may count on it."""
         mounts = self.layers.mounts(layer, readonly=False)
-        await self.trees.write(mounts, pieces_of(tar_of((), lambda _: ())), directory=f"{path.rstrip('/')}/")
+        for path in paths:
+            await self.trees.write(mounts, pieces_of(tar_of((), lambda _: ())), directory=f"{path.rstrip('/')}/")
 
 
 def packed_path(source: str) -> str:

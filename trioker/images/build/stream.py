@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from trioker.images.build.context import Data, with_holes
 from trioker.images.build.entries import ContextEntry, Placed
 from trioker.images.build.modes import Change, parse_mode
-from trioker.launcher.tar_header import DIRECTORY, FILE, Entry
+from trioker.launcher.tar_header import DIRECTORY, FILE, HARD_LINK, Entry
 from trioker.launcher.tar_writer import END, encode_header, padding
 
 Open = Callable[[ContextEntry], Iterable[Data]]
@@ -24,8 +24,14 @@ def tar_of(placed: Iterable[Placed], open_data: Open, *, mode: str = "", keep_ow
 
 
 def _tar(placed: Iterable[Placed], open_data: Open, change: Change, *, keep_owner: bool) -> Iterator[Data]:
+    names: dict[int, str] = {}  # of the source at hand: where each file's bytes are stored, and its first name
     for each in placed:
         entry = each.entry
+        if each.named:
+            names.clear()
+        elif entry.kind == FILE and names.setdefault(entry.offset, each.name) != each.name:
+            yield encode_header(_another_name(each.name, names[entry.offset]))
+            continue
         yield encode_header(_header(each.name, entry, change, keep_owner=keep_owner))
         if entry.kind == FILE:
             yield from _data(entry, open_data)
@@ -39,6 +45,11 @@ def _header(name: str, entry: ContextEntry, change: Change, *, keep_owner: bool)
     owner = (entry.uid, entry.gid) if keep_owner else (0, 0)
     path = os.fsencode(f"{name}/" if directory else name)
     return Entry(path, entry.kind, mode, *owner, entry.mtime_ns, entry.size, entry.size, os.fsencode(entry.link), 0)
+
+
+def _another_name(name: str, first: str) -> Entry:
+    """A hard link: two names in one source that share their bytes are of one file, and stay so."""
+    return Entry(os.fsencode(name), HARD_LINK, 0, 0, 0, 0, 0, 0, os.fsencode(first), 0)
 
 
 def _data(entry: ContextEntry, open_data: Open) -> Iterator[Data]:

@@ -1,0 +1,247 @@
+"""What the network makes of a host, keeps over the daemon's death, and puts back."""
+
+import os
+import socket
+import subprocess
+
+import pytest
+import trio
+from network_lab import (
+    HOST,
+    MTU,
+    NEVER,
+    WORLD,
+    answer,
+    ask,
+    in_lab,
+    listener,
+    new_namespace,
+    shown,
+    state,
+)
+
+from trioker.model.errors import Conflict, InvalidParameter
+from trioker.network import sysctls
+from trioker.network.endpoint import in_namespace
+from trioker.network.network import NetworkOptions, plan_network, remove_network
+
+pytestmark = pytest.mark.root
+
+
+def links():
+    return [name for _, name in socket.if_nameindex()]
+
+
+def run(*command):
+    subprocess.run(command, check=True, capture_output=True, timeout=20)
+
+
+@in_lab
+async def test_after_cleanup_the_host_is_as_it_was(lab):
+    run("nft", "add table inet other; add chain inet other c { type filter hook input priority 0; }")
+    sysctls.write("net/ipv6/conf/uplink/accept_ra", "1")
+    before = state()
+    async with lab.network(ipv6=True, icc=False) as network:
+        await lab.container(network, "80", "81/udp")
+        assert state() != before
+    assert sysctls.read("net/ipv6/conf/uplink/accept_ra") == "2", "a router takes routes only when told to"
+    for _ in range(2):
+        remove_network(network.record)
+        assert state() == before
+
+
+@in_lab
+async def test_a_setting_that_somebody_changed_since_is_left_alone(lab):
+    async with lab.network() as network:
+        assert sysctls.read("net/ipv4/conf/uplink/forwarding") == "1"
+    sysctls.write("net/ipv4/ip_forward", "0")
+    sysctls.write("net/ipv4/conf/uplink/forwarding", "1")
+    remove_network(network.record)
+    assert sysctls.read("net/ipv4/conf/uplink/forwarding") == "1"
+
+
+@in_lab
+async def test_published_ports_outlive_the_daemon_and_the_next_takes_them_up(lab):
+    async with trio.open_nursery() as nursery:
+        async with lab.network() as network:
+            place, netns = await lab.container(network, "4500:80")
+            gone, orphaned = await lab.container(network, "4501:80", name="d")
+            nursery.start_soon(answer, await listener(netns, 80), "c")
+            nursery.start_soon(answer, await listener(orphaned, 80), "d")
+        rules = shown("nft", "list", "ruleset")
+        assert await ask(lab.world, HOST, 4500) == f"c sees {WORLD}", "no daemon"
+        assert await ask(lab.world, HOST, 4501) == f"d sees {WORLD}"
+        async with lab.network(network.record, [place]) as later:
+            assert later.record == network.record
+            assert await ask(lab.world, HOST, 4500) == f"c sees {WORLD}"
+            assert not await ask(lab.world, HOST, 4501, NEVER)
+            assert gone.link not in links()
+            with pytest.raises(Conflict, match="Port already in use: 4500"):
+                later.reserve("e" * 64, ["4500:81"])
+            assert later.reserve("e" * 64).address not in {place.address}
+            await later.disconnect(place)
+        assert rules != shown("nft", "list", "ruleset")
+        nursery.cancel_scope.cancel()
+
+
+@in_lab
+async def test_a_connection_goes_on_while_daemons_come_and_go(lab):
+    async with lab.network() as network:
+        place, netns = await lab.container(network, "4500:80")
+        server = await listener(netns, 80)
+        client = trio.socket.from_stdlib_socket(in_namespace(lab.world, socket.socket))
+        await client.connect((HOST, 4500))
+        inside, _ = await server.accept()
+    async with lab.network(network.record, [place]):
+        with trio.fail_after(5):
+            await client.send(b"still there?")
+            assert await inside.recv(100) == b"still there?"
+
+
+@in_lab
+async def test_rules_that_somebody_flushed_are_made_anew(lab):
+    async with lab.network() as network, trio.open_nursery() as nursery:
+        _, first = await lab.container(network, "4500:80")
+        run("nft", "flush", "ruleset")
+        await lab.container(network, "4501:80", name="d")
+        nursery.start_soon(answer, await listener(first, 80), "c")
+        assert await ask(lab.world, HOST, 4500) == f"c sees {WORLD}"
+        nursery.cancel_scope.cancel()
+
+
+@in_lab
+async def test_an_ended_containers_link_goes_with_its_namespace_and_its_rules_at_once(lab):
+    async with lab.network() as network:
+        empty = shown("nft", "list", "ruleset")
+        place, netns = await lab.container(network, "80", "127.0.0.1:90:90", "91/udp")
+        assert place.link in links()
+        await network.disconnect(place)
+        await network.disconnect(place)
+        assert shown("nft", "list", "ruleset") == empty
+        os.close(netns)
+        with trio.fail_after(20):
+            while place.link in links():
+                await trio.sleep(0.01)
+
+
+@in_lab
+async def test_a_namespace_that_outlives_its_container_does_not_keep_the_address(lab):
+    async with lab.network(address="10.1.0.1/30") as network:
+        place, held = await lab.container(network)
+        await network.disconnect(place)
+        again, _ = await lab.container(network, name="d")
+        assert again.address == place.address
+        assert place.link not in links()
+        with pytest.raises(OSError, match="no interface"):
+            in_namespace(held, lambda: socket.if_nametoindex("eth0"))
+
+
+@in_lab
+async def test_a_connection_that_fails_leaves_nothing(lab):
+    async with lab.network() as network:
+        before = links(), shown("nft", "list", "ruleset")
+        place = network.reserve("c" * 64, ["4500:80"])
+        with open("/dev/null") as file, pytest.raises(OSError):
+            await network.connect(place, file.fileno())
+        occupied = new_namespace()
+        in_namespace(occupied, lambda: run("ip", "link", "add", "eth0", "type", "bridge"))
+        with pytest.raises(OSError):
+            await network.connect(place, occupied)
+        network.release(place)
+        network.release(place)
+        assert (links(), shown("nft", "list", "ruleset")) == before
+        assert network.reserve("d" * 64, ["4500:80"]).ports == place.ports
+
+
+@in_lab
+async def test_a_port_of_a_program_of_the_host_is_in_use_and_so_is_ours_for_it(lab):
+    async with lab.network(first_port=50000, last_port=50001) as network:
+        taken = await listener(lab.host, 50000)
+        with pytest.raises(Conflict, match="Port already in use: 50000"):
+            network.reserve("c" * 64, ["50000:80"])
+        place = network.reserve("c" * 64, ["80"])
+        assert [each.public for each in place.ports] == [50001]
+        with pytest.raises(OSError, match="in use"):
+            await listener(lab.host, 50001)
+        with pytest.raises(Conflict, match="all ports from 50000 to 50001 are in use"):
+            network.reserve("d" * 64, ["80"])
+        taken.close()
+        assert [each.public for each in network.reserve("d" * 64, ["80"]).ports] == [50000]
+        with pytest.raises(InvalidParameter, match="Cannot assign requested address"):
+            network.reserve("e" * 64, ["192.0.2.77:80:80"])
+
+
+@in_lab
+async def test_containers_have_the_uplinks_mtu_and_no_ipv6_unless_asked_for(lab):
+    async with lab.network() as network:
+        place, netns = await lab.container(network)
+        told = in_namespace(netns, lambda: shown("ip", "addr", "show", "eth0"))
+        assert f"mtu {MTU}" in told
+        assert place.mac in told
+        assert "inet6" not in told
+        assert "inet6" not in shown("ip", "addr", "show", "trioker0")
+
+
+@in_lab
+async def test_a_bridge_that_is_somebodys_is_used_and_not_removed(lab):
+    run("ip", "link", "add", "lan", "type", "bridge")
+    with pytest.raises(Conflict, match="has no IPv4 address"):
+        plan_network(NetworkOptions(bridge="lan"), None, "")
+    run("ip", "addr", "add", "10.7.0.254/24", "dev", "lan")
+    run("ip", "link", "set", "lan", "up")
+    before = state()
+    async with lab.network(bridge="lan", icc=False) as network:
+        place, netns = await lab.container(network)
+        assert (place.address, place.gateway, place.prefix) == ("10.7.0.1", "10.7.0.254", 24)
+        assert "trioker-lan" in shown("nft", "list", "tables")
+        await network.disconnect(place)
+        run("ip", "link", "del", place.link)
+    remove_network(network.record)
+    assert {**state(), "links": ""} == {**before, "links": ""}
+    assert " lan:" in shown("ip", "link")
+
+
+@in_lab
+async def test_the_range_collides_with_no_route_of_the_host(lab):
+    run("ip", "route", "add", "10.192.0.0/10", "via", WORLD)
+    record = plan_network(NetworkOptions(), None, "nameserver 172.31.0.2")
+    assert record.address == "172.30.0.1/16"
+    assert plan_network(NetworkOptions(address="10.213.0.1/16"), record, "").address == "10.213.0.1/16"
+
+
+@in_lab
+async def test_chains_that_drop_what_is_forwarded_are_told_of(lab):
+    run("nft", "add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }")
+    async with lab.network() as network:
+        assert network._wiring.firewall.obstacles() == ["ip filter FORWARD"]
+
+
+@in_lab
+async def test_many_containers_come_and_go_at_once(lab):
+    async with lab.network() as network:
+        seen = set()
+
+        async def one(number):
+            netns = new_namespace()
+            place = network.reserve(f"{number:064x}", [f"{80 + number % 7}"])
+            await network.connect(place, netns)
+            seen.add((place.address, place.ports[0].public))
+            os.close(netns)
+            if number % 2:
+                await network.disconnect(place)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(60):
+                nursery.start_soon(one, number)
+        assert len({address for address, _ in seen}) == len({port for _, port in seen}) == 60
+
+
+def test_work_in_a_namespace_leaves_the_thread_and_the_process_where_they_were():
+    before = os.stat("/proc/thread-self/ns/net").st_ino
+    netns = new_namespace()
+    inside = in_namespace(netns, lambda: os.stat("/proc/thread-self/ns/net").st_ino)
+    assert inside == os.fstat(netns).st_ino != before
+    assert os.stat("/proc/thread-self/ns/net").st_ino == before
+    with pytest.raises(ZeroDivisionError):
+        in_namespace(netns, lambda: 1 / 0)
+    os.close(netns)
