@@ -16,6 +16,7 @@ from trioker.linux.cgroup_layout import Hierarchies
 
 pytestmark = pytest.mark.root
 
+PROJECT = str(Path(__file__).parents[2])
 PARENT = f"trioker-freeze-{os.getpid()}"
 PATH = f"{PARENT}/x"
 BUSY = "i=0; while :; do i=$((i+1)); echo $i >> {0}; /bin/true; done"
@@ -128,7 +129,7 @@ def test_another_process_thaws_what_a_killed_one_has_frozen(freezer, group, tmp_
     with busy(group, file):
         order = repr((hierarchies.v1, hierarchies.v2, freezer.mount, PATH))
         command = [sys.executable, "-c", FREEZE, order]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PYTHONPATH": "."}) as other:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PYTHONPATH": PROJECT}) as other:
             assert other.stdout.readline() == b"frozen\n"
             other.kill()
         size = file.stat().st_size
