@@ -200,3 +200,11 @@ async def test_records_tell_which_layer_a_blob_turned_out_to_be(tmp_path):
     await blobs.note_diff("sha256:unknown", "sha256:diff")
     row = records.rows[kept.digest]
     assert row == KeptBlob(kept.digest, "sha256:diff", 5, GZIP, row.used_ns) == blobs.of_layer("sha256:diff")
+
+
+async def test_what_goes_while_it_is_counted_counts_for_nothing(tmp_path):
+    blobs = await store(tmp_path)
+    (tmp_path / "blobs/partial" / ("0" * 64)).symlink_to("gone")  # listed, and not there when it is looked at
+    async with blobs.wanted(digest_of(b"other")):
+        pass
+    assert await blobs.size() == 0

@@ -88,6 +88,15 @@ async def test_without_a_tag_all_tags_are_pulled_and_what_is_no_image_for_us_is_
     assert "schema 1" in skipped[1]
 
 
+async def test_a_registrys_tag_that_none_can_be_reaches_no_terminal(registry, daemon):
+    registry.put("app", "1", IMAGE)
+    registry.put("app", "\x1b]0;evil\x07", IMAGE)
+    await daemon.pull(f"{registry.host}/app")
+    assert [tag.tag for tag in daemon.store.tags()] == ["1"]
+    (skipped,) = [status for status in daemon.said if status.startswith("Skipping")]
+    assert skipped.isprintable()
+
+
 async def test_without_any_tag_for_us_the_error_says_why(registry, daemon):
     registry.put_manifest("app", "arm", oci_index(arm64=oci_image(BASE, architecture="arm64")))
     with pytest.raises(NotFound, match=r"no matching manifest for linux/amd64.* it has: linux/arm64"):

@@ -203,6 +203,15 @@ async def test_an_import_moves_a_name_that_exists(scene):
     assert scene.whole(store)
 
 
+async def test_an_imports_history_does_not_tell_the_password_it_was_fetched_with(scene):
+    image = await scene.open().import_url("http://me:s3cret@host/x.tar?sig=s3cret", "", "", _unheard)
+    assert image.comment == "Imported from http://host/x.tar"
+
+
+async def _unheard(taken, total):
+    pass
+
+
 async def test_an_import_from_a_url_tells_how_far_it_is(scene):
     store, told = scene.open(), []
 

@@ -2,18 +2,23 @@ import json
 
 from trioker.launcher.spec import LaunchSpec
 from trioker.linux.mounts import Mount
-from trioker.model.container import Config
+from trioker.model.container import DEFAULT_PATH, Config
 from trioker.model.run import Bind, LogPolicy, Run
-from trioker.runtime.spec import PATH, Place, environment, launch_spec
+from trioker.runtime.spec import Place, environment, launch_spec
 
 PLACE = Place("/run/t/run", "/run/t/root", "trioker", {"nofile": [1024, 4096]})
 
 
 def test_the_environment_is_a_few_defaults_and_the_users_own_with_the_later_one_winning():
-    assert environment(False, ()) == ["HOME=/", f"PATH={PATH}"]
-    assert environment(True, ())[0] == "TERM=xterm"
-    assert environment(False, ("A=1", "PATH=/bin", "A=2", "K")) == ["HOME=/", "PATH=/bin", "A=2", "K="]
-    assert environment(False, ("X=a=b",))[-1] == "X=a=b"
+    assert environment(False, "/", ()) == ["HOME=/", f"PATH={DEFAULT_PATH}"]
+    assert environment(True, "/", ())[0] == "TERM=xterm"
+    assert environment(False, "/", ("A=1", "PATH=/bin", "A=2", "K")) == ["HOME=/", "PATH=/bin", "A=2", "K="]
+    assert environment(False, "/", ("X=a=b",))[-1] == "X=a=b"
+
+
+def test_a_home_nobody_names_is_left_to_the_launcher():
+    assert environment(False, "", ()) == [f"PATH={DEFAULT_PATH}"]
+    assert "HOME=/mine" in environment(False, "", ("HOME=/mine",))
 
 
 def test_a_run_becomes_a_spec_that_survives_the_way_through_json():

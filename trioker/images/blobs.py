@@ -11,7 +11,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 from weakref import WeakValueDictionary
@@ -208,8 +208,9 @@ class BlobStore:
     def _partials(self) -> list[_Victim]:
         found = []
         for entry in _entries(self._partial):
-            status = entry.stat()
-            found.append(_Victim(False, status.st_mtime_ns, f"sha256:{entry.name}", status.st_size, True))
+            with suppress(FileNotFoundError):  # it has just become whole, or was given up
+                status = entry.stat()
+                found.append(_Victim(False, status.st_mtime_ns, f"sha256:{entry.name}", status.st_size, True))
         return found
 
     def _is_scarce(self) -> bool:

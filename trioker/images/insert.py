@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 import trio
 
+from trioker.http.client import parse_url, shown
 from trioker.images.build.scratch import file_pieces, save, scratch
 from trioker.images.ports import Download, Fetch, Layers, Trees
 from trioker.images.store import ImageStore
@@ -65,7 +66,7 @@ class Inserter:
                 id=image_id,
                 created_ns=0,
                 parent=parent.id,
-                container_config=Config(image=parent.id, command=("echo", "insert", url, path)),
+                container_config=Config(image=parent.id, command=("echo", "insert", shown(parse_url(url)), path)),
                 config=parent.config,
                 size=await self.layers.usage(image_id),
             )

@@ -133,7 +133,7 @@ class Puller:
         failures: list[TriokerError] = []
         for tag, found in manifests.items():
             try:
-                check_tag(tag)
+                _check_tag(tag)
                 await self._pull_image(job, tag, found)
             except (BadDocument, NotFound, InvalidParameter) as error:
                 job.board.post(f"Skipping {printable(tag)}: {error}")
@@ -205,6 +205,13 @@ async def _manifests(session: Session, remote: Remote) -> _Manifests:
     if remote.tag or remote.digest:
         return {remote.reference: await session.manifest(remote.reference)}
     return dict.fromkeys(await session.tags())
+
+
+def _check_tag(tag: str) -> None:
+    try:
+        check_tag(tag)
+    except InvalidParameter:
+        raise BadDocument(f"the registry has a tag that none can be: {printable(tag)}") from None
 
 
 def _media_type(manifest: RawManifest, name: str) -> str:

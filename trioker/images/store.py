@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 import attrs
 import trio
 
+from trioker.http.client import parse_url, shown
 from trioker.images.catalog import Catalog
 from trioker.images.holding import Holding, holding
 from trioker.images.ports import Clock, Fetch, Layers, Records, Report, Unpacker
@@ -115,7 +116,7 @@ class ImageStore:
         wanted = wanted_name(repository, tag)
         async with self._rooms.fetch(url) as download:
             source = await open_source(download.chunks, report, download.length)
-            return await self.create(Image("", 0, comment=f"Imported from {url}"), wanted, source)
+            return await self.create(Image("", 0, comment=f"Imported from {shown(parse_url(url))}"), wanted, source)
 
     async def create(self, draft: Image, wanted: Tag | None, chunks: AsyncIterable[bytes]) -> Image:
         """A new image from the tar of its layer; durable. ``draft`` says all but id, time, size, layer and versions.

@@ -143,7 +143,8 @@ def _find_owner(wanted: str) -> tuple[int, int]:
 def _enter_root_of(pidfd: int) -> bool:
     """Go to the root filesystem of a running container: its very mount, as overlayfs must not be mounted twice over one upper directory.
 
-    Only that mount: a copy of it, without what is mounted inside. Returns whether the container was still there.
+    Only that mount: a copy of it, without what is mounted inside. Nor can a device be opened there: the container may put one in the place of a
+    file that is about to be read, and no rule for devices holds us back. Returns whether the container was still there.
     """
     try:
         syscalls.setns(pidfd, syscalls.CLONE_NEWNS)
@@ -152,7 +153,7 @@ def _enter_root_of(pidfd: int) -> bool:
     syscalls.unshare(syscalls.CLONE_NEWNS)
     mounts.make_private()
     root = mounts.copy(syscalls.AT_FDCWD, "/")
-    mounts.set_readonly(root)
+    mounts.set_readonly(root, devices=False)
     os.fchdir(root)
     return True
 

@@ -4,6 +4,9 @@ import enum
 
 import attrs
 
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Of a container whose configuration names none."""
+
 
 @attrs.frozen
 class Label:

@@ -34,6 +34,8 @@ class Run:
     log_policy: LogPolicy
     attached: bool
     """Whether output is wanted live from the first byte."""
+    home: str = "/"
+    """``HOME`` in its environment, unless the configuration names one; "" for what the root's own /etc/passwd says of its user."""
 
 
 @attrs.frozen

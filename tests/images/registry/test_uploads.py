@@ -206,6 +206,7 @@ async def test_locations_may_change_on_the_way():
         (reply(202), TriokerError, "without saying where it goes"),
         (reply(202, location="ftp://x/"), TriokerError, "without saying where it goes"),
         (reply(202, location="http://registry.example/upload"), TriokerError, "over plain http, at 'registry.example'"),
+        (reply(202, location="https://127.1:4243/containers/x"), TriokerError, "to this machine, at '127.1:4243'"),
         (reply(200, b"<html>", content_type="text/html"), TriokerError, "text/html instead of JSON"),
     ],
 )

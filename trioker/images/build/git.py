@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import attrs
 import trio
 
+from trioker.images.registry.documents import printable
 from trioker.model.errors import InvalidParameter, TriokerError
 
 WITHIN = 600.0
@@ -169,7 +170,7 @@ async def _run(git: str, home: Path, repository: Repository, *arguments: str) ->
     if scope.cancelled_caught:
         raise TriokerError(f"remote: git {arguments[0]} took longer than {WITHIN:g} s")
     if process.returncode:
-        text = said.decode(errors="replace").strip() or f"exit code {process.returncode}"
+        text = printable(said.decode(errors="replace"), _SHOWN) or f"exit code {process.returncode}"
         raise TriokerError(f"remote: git {arguments[0]} failed: {text}")
 
 

@@ -4,6 +4,7 @@ As Go reads it, which wrote most of it: unknown keys are ignored, null is as goo
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
@@ -15,6 +16,7 @@ from trioker.model.errors import InvalidParameter, TriokerError
 SHOWN = 60
 """Characters of a wrong value that an error repeats."""
 _INT64 = range(2**63)
+_UNSOUND = re.compile("[\0\ud800-\udfff]")
 
 
 class BadDocument(TriokerError):
@@ -140,7 +142,7 @@ class Document:
 
     def _sound(self, name: str, text: str) -> str:
         """Raises BadDocument for what neither the kernel nor a file could take: NUL, or half a surrogate pair."""
-        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        if _UNSOUND.search(text):
             raise BadDocument(f"{self.what}: {printable(name)}: a NUL or half a surrogate pair in {show(text)}")
         return text
 

@@ -15,8 +15,8 @@ from trioker.model.layer import Blob
 
 MANIFEST_BYTES = 4 * 2**20
 """Of a manifest or index: the least a registry has to take (OCI distribution-spec 1.1, "Pushing manifests")."""
-CONFIG_BYTES = 8 * 2**20
-"""Of a configuration; honest ones are a few kB."""
+CONFIG_BYTES = 2**20
+"""Of a configuration; honest ones are a few kB. It stays in memory for good, and each MiB takes half a second of it to read."""
 LAYERS = 1024
 """Of one image; Docker ends at 127, and overlay has to mount them."""
 OFFERS = 1024

@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 import attrs
 import trio
 
-from trioker.http.client import BadUrl, Client, FetchError, retrying
+from trioker.http.client import BadUrl, Client, FetchError, leads_inside, retrying
 from trioker.images.registry.challenges import Challenge, parse_challenges
 from trioker.images.registry.complaints import refusal, want_json
 from trioker.images.registry.documents import Document, read_document
@@ -165,6 +165,7 @@ class Authorization:
 
     def __init__(self, tokens: Tokens, endpoint: Endpoint, credentials: Credentials, scopes: Iterable[str]) -> None:
         self._tokens = tokens
+        self._url = endpoint.url
         self._credentials = NOBODY if endpoint.mirror else credentials
         self._scopes = merged(scopes)
         self._challenge = Challenge("")
@@ -180,9 +181,10 @@ class Authorization:
             return f"Bearer {await self._tokens.token(self._challenge, (*self._scopes, *scopes), self._credentials)}"
 
     def learn(self, fields: Iterable[str], used: str) -> bool:
-        """Take in the challenges to a request that showed ``used``; whether it may be asked again. Raises Unauthorized."""
+        """Take in the challenges to a request that showed ``used``; whether it may be asked again. Raises Unauthorized, TriokerError."""
         by_scheme = {challenge.scheme: challenge for challenge in reversed(parse_challenges(fields))}
         if bearer := by_scheme.get("bearer"):
+            self._check_realm(bearer["realm"])
             self._tokens.forget(used.removeprefix("Bearer "))
             self._challenge = bearer
             self._scopes = merged((*self._scopes, *bearer["scope"].split()))
@@ -195,3 +197,13 @@ class Authorization:
                 f"unauthorized: the registry wants {', '.join(sorted(by_scheme))} authentication, trioker has Basic and Bearer"
             )
         return False
+
+    def _check_realm(self, realm: str) -> None:
+        try:
+            is_inside = leads_inside(self._url, realm)
+        except ValueError:  # no URL at all, which is told when it is asked
+            return
+        if is_inside:
+            raise TriokerError(
+                f"{self._url}: the registry asks for a token from this machine, at {urlsplit(realm).netloc[:100]!r}"
+            )

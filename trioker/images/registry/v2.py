@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import attrs
 
-from trioker.http.client import Answer, BadUrl, FetchError, Hopeless, Upload, retrying
+from trioker.http.client import Answer, BadUrl, FetchError, Hopeless, Upload, leads_inside, retrying
 from trioker.images.registry import media
 from trioker.images.registry.complaints import drain, media_type, refusal, want_json
 from trioker.images.registry.documents import BadDocument, read_document
@@ -292,7 +292,10 @@ class Session:
             raise TriokerError(str(error)) from error
 
     def location(self, answer: Answer) -> str:
-        """Where an upload goes on. It may be elsewhere, and is shown no credentials there, but not in the clear where we came by TLS."""
+        """Where an upload goes on. It may be elsewhere, and is shown no credentials there, but not in the clear where we came by TLS.
+
+        Nor at this machine where the registry is not: its PUTs and DELETEs would be ours.
+        """
         location = answer.header(b"location")
         url = urljoin(answer.url, location)
         if not location or urlsplit(url).scheme not in {"http", "https"}:
@@ -300,6 +303,10 @@ class Session:
         if self._base.startswith("https:") and not url.startswith("https:"):
             raise TriokerError(
                 f"{self.name}: the registry wants an upload over plain http, at {urlsplit(url).netloc[:100]!r}"
+            )
+        if leads_inside(self._base, url):
+            raise TriokerError(
+                f"{self.name}: the registry wants an upload to this machine, at {urlsplit(url).netloc[:100]!r}"
             )
         return url
 
