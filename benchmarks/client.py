@@ -144,9 +144,14 @@ class Client:
         """One more name for an image."""
         self._exchange("POST", f"/images/{name}/tag?repo={other}&tag=latest", None)
 
-    def build(self, name: str, context: bytes, *, cache: bool) -> None:
+    def build(self, name: str, context: bytes, *, cache: bool, buildkit: bool = False) -> None:
         """Make the image ``name`` of a tar with a Dockerfile."""
-        self.perform(f"/build?t={name}&nocache={0 if cache else 1}&rm=1&networkmode=none", context)
+        builder = "&version=2" if buildkit else ""
+        self.perform(f"/build?t={name}&nocache={0 if cache else 1}&rm=1&networkmode=none{builder}", context)
+
+    def has_buildkit(self) -> bool:
+        """Whether it is dockerd, which calls its main component so, and has two builders."""
+        return any(each["Name"] == "Engine" for each in self.call("GET", "/version").get("Components", ()))
 
     def image_id(self, name: str) -> str:
         """The id of an image, in the words of 2013's API or today's."""

@@ -56,6 +56,7 @@ METRICS = (
     Metric("pull, image there already", "ms", "pull_warm", statistics.median),
     Metric("push, 5 layers, to an empty registry", "ms", "push", statistics.median),
     Metric("build, 10 RUN steps", "ms", "build", statistics.median),
+    Metric("build, 10 RUN steps, dockerd's by BuildKit", "ms", "buildkit", statistics.median),
     Metric("build, 10 RUN steps, all cached", "ms", "build_cached", statistics.median),
     Metric("memory of the idle daemon (PSS)", "MB", "idle_memory", min),
     Metric("memory per container (PSS)", "MB", "container_memory", statistics.median),
