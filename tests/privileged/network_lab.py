@@ -160,7 +160,7 @@ async def ask_datagram(netns: int, address: str, port: int, within: float = SOON
     return ""
 
 
-def send_forged(netns: int, link: str, to_mac: str, source: str, destination: str, port: int) -> None:
+def send_forged(netns: int, link: str, to_mac: str, *, source: str, destination: str, port: int) -> None:
     """Send a UDP datagram whose addresses no kernel would put on a wire."""
     payload = b"forged"
     datagram = struct.pack("!HHHH", 4000, port, 8 + len(payload), 0) + payload

@@ -2,13 +2,16 @@
 
 import io
 import os
+import stat
 import tarfile
 
 import pytest
 from archives import archive, grow_tree, member
 from busybox import busybox_tar
+from forked import in_child
 from tree_lab import names, tree_lab
 
+from trioker.launcher import helper
 from trioker.launcher.pack import pack
 from trioker.model.errors import InvalidParameter
 
@@ -174,3 +177,17 @@ async def test_what_a_running_step_sees_of_a_huge_hole_is_not_written_out(lab):
     with tarfile.open(fileobj=io.BytesIO(tar)) as layer:
         (sparse,) = [each for each in layer if each.name == "./sparse"]
         assert sparse.size == 2**38 + 4
+
+
+def test_no_device_that_a_running_container_slips_in_is_opened(tmp_path):
+    device = tmp_path / "zero"
+    os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 5))
+
+    def look():
+        helper._enter_root_of(os.pidfd_open(os.getpid()))
+        try:
+            os.open(f".{device}", os.O_RDONLY)
+        except PermissionError:
+            return "refused"
+
+    assert in_child(look) == "refused"

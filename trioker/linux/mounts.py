@@ -89,9 +89,10 @@ def copy(directory: int, path: str, *, recursive: bool = False) -> int:
     return syscalls.open_tree(directory, path, flags | (syscalls.AT_RECURSIVE if recursive else 0))
 
 
-def set_readonly(mount: int) -> None:
-    """Make an open mount and all below it read-only."""
-    syscalls.mount_setattr(mount, syscalls.AT_RECURSIVE, syscalls.MOUNT_ATTR_RDONLY)
+def set_readonly(mount: int, *, devices: bool = True) -> None:
+    """Make an open mount and all below it read-only; without ``devices`` none can be opened there either."""
+    attributes = syscalls.MOUNT_ATTR_RDONLY | (0 if devices else syscalls.MOUNT_ATTR_NODEV)
+    syscalls.mount_setattr(mount, syscalls.AT_RECURSIVE, attributes)
 
 
 def attach(mount: int, target: int) -> None:

@@ -1,0 +1,231 @@
+"""The network as the daemon has it: reserve a place, connect a container to it, take it away; on trio.
+
+A daemon plans first (``plan_network``), stores the record, and only then opens (``open_network``), so that ``remove_network`` can undo
+whatever a killed daemon had begun.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, closing
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
+from typing import TypeVar
+
+import attrs
+import trio
+
+from trioker.model.errors import InvalidParameter, TriokerError
+from trioker.model.ids import short_id
+from trioker.model.network import Endpoint, NetworkOptions, NetworkRecord, PublishedPort
+from trioker.network import bridge, endpoint, netlink, resolver
+from trioker.network.addresses import Addresses, partner6
+from trioker.network.conntrack import forget_datagrams
+from trioker.network.firewall import Firewall, Policy
+from trioker.network.forwarder import Target, forward_tcp, forward_udp
+from trioker.network.holding import Held, hold
+from trioker.network.netlink import Netlink
+from trioker.network.ports import Ports, PortSpec, parse_port
+from trioker.network.wiring import Wiring
+
+log = logging.getLogger("trioker.network")
+
+T = TypeVar("T")
+
+NONE = "none"
+"""The bridge's name for having no network."""
+
+
+def plan_network(options: NetworkOptions, record: NetworkRecord | None, resolv_conf: str) -> NetworkRecord:
+    """What the network shall be, to be stored before it is opened; ``record`` is what was stored before. Nothing is changed. Synchronous.
+
+    Raises InvalidParameter, Conflict, OSError.
+    """
+    with Netlink(netlink.ROUTE) as sock:
+        return bridge.plan(bridge.Host.seen_by(sock), options, record, resolver.name_servers(resolv_conf))
+
+
+def remove_network(record: NetworkRecord) -> None:
+    """The host's links, rules, settings and routes as they were (``--cleanup``); idempotent. Synchronous. Raises OSError."""
+    policy = Policy(record.bridge, IPv4Interface(record.address), None, record.made, icc=True)
+    try:
+        with closing(Firewall(policy)) as firewall:
+            firewall.remove()
+    except OSError as error:
+        log.warning("packet rules were not removed: %s", error)
+    with Netlink(netlink.ROUTE) as sock:
+        bridge.undo(sock, record)
+
+
+@asynccontextmanager
+async def open_network(
+    options: NetworkOptions, record: NetworkRecord, live: Sequence[Endpoint] = ()
+) -> AsyncIterator["Network"]:
+    """Make or take over the network that was planned. ``live`` are the places of the containers that outlived an earlier daemon.
+
+    When the context ends, all stays that the kernel does alone. Raises OSError, Conflict.
+    """
+    wiring = await trio.to_thread.run_sync(Wiring, record, options, live)
+    ports = Ports(options.first_port, options.last_port, hold)
+    try:
+        async with trio.open_nursery() as nursery:
+            network = Network(record, wiring, ports, nursery)
+            network.adopt(live)
+            yield network
+            nursery.cancel_scope.cancel()
+    finally:
+        ports.close()
+        wiring.close()
+
+
+class Network:
+    """Places on the bridge. What asks the kernel runs in one thread at a time."""
+
+    def __init__(self, record: NetworkRecord, wiring: Wiring, ports: Ports, nursery: trio.Nursery) -> None:
+        self.record = record
+        self._bridge = IPv4Interface(record.address)
+        self._bridge6 = IPv6Interface(record.address6) if record.address6 else None
+        self._wiring = wiring
+        self._ports = ports
+        self._nursery = nursery
+        self._addresses = Addresses(self._bridge)
+        self._one_thread = trio.CapacityLimiter(1)
+        self._forwarding: dict[str, trio.CancelScope] = {}
+        self._places: dict[str, Endpoint] = {}
+
+    @property
+    def gateway(self) -> str:
+        """The bridge's address: the host, as containers see it."""
+        return str(self._bridge.ip)
+
+    def reserve(self, container_id: str, port_specs: Sequence[str] = ()) -> Endpoint:
+        """An address, and ports of the host, which are taken from now on. ``release`` or ``disconnect`` gives them back.
+
+        Raises InvalidParameter for what is no port, Conflict: "Port already in use: N", or all addresses taken.
+        """
+        specs = [self._checked(parse_port(each), each) for each in port_specs]
+        address = self._addresses.take()
+        try:
+            ports = self._ports.publish(specs)
+        except BaseException:
+            self._addresses.release(address)
+            raise
+        self._places[container_id] = reserved = self._endpoint(container_id, address, ports)
+        return reserved
+
+    def release(self, reserved: Endpoint) -> None:
+        """Give back what was reserved and never connected. Idempotent."""
+        if self._places.get(reserved.container) != reserved:
+            return  # given back already; by now its address may be another's
+        del self._places[reserved.container]
+        self._addresses.release(IPv4Address(reserved.address))
+        self._ports.release(reserved.ports)
+
+    async def connect(self, reserved: Endpoint, netns: int) -> None:
+        """Connect a network namespace, by an open descriptor of it: from now on it has its place, and its ports are published.
+
+        Raises OSError; what was reserved stays so.
+        """
+        await self._work(lambda: self._wiring.connect(reserved, netns))
+        self._serve(reserved)
+        self._nursery.start_soon(self._forget_datagrams, reserved)
+
+    async def disconnect(self, gone: Endpoint) -> None:
+        """The container has ended: its ports are closed and free again. Idempotent."""
+        if self._places.get(gone.container) != gone:
+            return
+        with trio.CancelScope(shield=True):
+            self._stop_serving(gone.container)
+            try:
+                await self._work(lambda: self._wiring.disconnect(gone))
+            except OSError as error:
+                log.warning("container %s: its ports stay in the packet rules: %s", short_id(gone.container), error)
+            self.release(gone)
+        self._nursery.start_soon(self._forget_datagrams, gone)
+
+    def adopt(self, live: Sequence[Endpoint]) -> None:
+        """Take over addresses and ports of containers of an earlier daemon."""
+        for each in live:
+            self._places[each.container] = each
+            if not self._addresses.adopt(IPv4Address(each.address)):
+                log.warning(
+                    "container %s has an address of another network: %s", short_id(each.container), each.address
+                )
+            for port in self._ports.adopt(each.ports):
+                log.warning(
+                    "port %d of container %s is a program's of the host too", port.public, short_id(each.container)
+                )
+            self._serve(each)
+
+    async def serve_names(self, target: Target = resolver.host_resolver) -> None:
+        """Answer containers' questions for names by the host's resolver, until cancelled. Raises TriokerError where port 53 is taken."""
+        try:
+            await resolver.serve_names(self.gateway, self.record.bridge, target)
+        except OSError as error:
+            raise TriokerError(f"names cannot be served on {self.gateway}: {error.strerror}") from None
+
+    def _checked(self, spec: PortSpec, text: str) -> PortSpec:
+        if ":" in spec.host and self._bridge6 is None:
+            raise InvalidParameter(f"{text!r} cannot be published: containers have no IPv6 without --ipv6")
+        if spec.host == "::1" and self._wiring.firewall:
+            raise InvalidParameter(
+                f"{text!r} cannot be published: the kernel lets nothing from ::1 leave; use 127.0.0.1"
+            )
+        return spec
+
+    def _endpoint(self, container_id: str, address: IPv4Address, ports: tuple[PublishedPort, ...]) -> Endpoint:
+        made = Endpoint(
+            container=container_id,
+            bridge=self.record.bridge,
+            link=endpoint.link_name(container_id),
+            mac=endpoint.mac_of(address),
+            address=str(address),
+            prefix=self._bridge.network.prefixlen,
+            gateway=self.gateway,
+            ports=ports,
+        )
+        if self._bridge6 is None:
+            return made
+        own = partner6(self._bridge6, IPv4Interface((address, made.prefix)))
+        prefix = own.network.prefixlen
+        return attrs.evolve(made, address6=str(own.ip), prefix6=prefix, gateway6=str(self._bridge6.ip))
+
+    async def _work(self, deed: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(deed, limiter=self._one_thread)
+
+    async def _forget_datagrams(self, place: Endpoint) -> None:
+        """Who sends to a port all the time shall find who has it now."""
+        ports = {each.public for each in place.ports if each.protocol == "udp"}
+        if not ports or not self._wiring.firewall:
+            return
+        try:
+            await trio.to_thread.run_sync(forget_datagrams, ports)
+        except OSError as error:
+            log.warning("UDP clients may still be led to where ports %s led before: %s", sorted(ports), error)
+
+    def _serve(self, place: Endpoint) -> None:
+        """Without rules the daemon passes on itself what comes to published ports."""
+        if self._wiring.firewall or not place.ports:
+            return
+        self._forwarding[place.container] = scope = trio.CancelScope()
+        self._nursery.start_soon(self._forward, place, scope)
+
+    def _stop_serving(self, container_id: str) -> None:
+        scope = self._forwarding.pop(container_id, None)
+        if scope:
+            scope.cancel()
+
+    async def _forward(self, place: Endpoint, scope: trio.CancelScope) -> None:
+        with scope:
+            async with trio.open_nursery() as nursery:
+                for port in place.ports:
+                    held = self._ports.claim_of(port)
+                    if isinstance(held, Held):
+                        serve = _SERVE[port.protocol]
+                        nursery.start_soon(serve, held.socket.dup(), _target(place, port))
+
+
+_SERVE: dict[str, Callable[..., Awaitable[None]]] = {"tcp": forward_tcp, "udp": forward_udp}
+
+
+def _target(place: Endpoint, port: PublishedPort) -> Target:
+    address = place.address6 if ":" in port.host else place.address
+    return lambda: (address, port.private)
