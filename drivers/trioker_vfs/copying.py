@@ -8,9 +8,10 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
+from trioker.linux.extents import extents
 from trioker.linux.trees import Cursor, names, status, unroll
 
 _FICLONE = 0x40049409
@@ -85,26 +86,12 @@ def _copy_content(source: int, target: int, size: int) -> None:
     except OSError:  # ext4 and many others cannot share extents
         pass
     os.ftruncate(target, size)
-    for start, end in _extents(source, size):
+    for start, end in extents(source, size):
         while start < end:
             copied = os.copy_file_range(source, target, min(end - start, _CHUNK), start, start)
             if not copied:
                 raise OSError(errno.EIO, "a file of a layer is shorter than its size says")
             start += copied  # noqa: PLW2901  the rest of the extent
-
-
-def _extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """Where a file has data, as (start, end); the rest are holes (lseek(2), SEEK_DATA)."""
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(fd, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # only a hole is left
-                return
-            raise
-        end = os.lseek(fd, start, os.SEEK_HOLE)
-        yield start, end
 
 
 def _copy_special(old: int, new: int, name: str, found: os.stat_result) -> None:

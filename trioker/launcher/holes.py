@@ -1,8 +1,9 @@
 """Where a file has data, so that a hole of a terabyte costs nothing in an archive."""
 
-import errno
 import os
 from collections.abc import Iterator, Sequence
+
+from trioker.linux.extents import extents
 
 Pieces = Sequence[tuple[int, int]]
 
@@ -16,7 +17,7 @@ def data_pieces(fd: int, found: os.stat_result) -> Pieces | None:
     """Offset and length of the data in an open file; None for one without large holes. The end of the file is a piece, if an empty one."""
     if found.st_size - found.st_blocks * 512 < _WORTH:
         return None
-    pieces, least = list(_extents(fd, found.st_size)), 1
+    pieces, least = [(start, end - start) for start, end in extents(fd, found.st_size)], 1
     while len(pieces) > _MOST:
         least *= 2
         pieces = list(_joined(pieces, least))
@@ -25,20 +26,6 @@ def data_pieces(fd: int, found: os.stat_result) -> Pieces | None:
     if not pieces or sum(pieces[-1]) < found.st_size:
         pieces.append((found.st_size, 0))
     return pieces
-
-
-def _extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(fd, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # only a hole is left
-                return
-            raise
-        end = min(os.lseek(fd, start, os.SEEK_HOLE), size)
-        if start < end:  # a file that grows has data behind what was its end
-            yield start, end - start
 
 
 def _joined(pieces: Pieces, least: int) -> Iterator[tuple[int, int]]:
