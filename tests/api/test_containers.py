@@ -97,7 +97,7 @@ async def test_inspect_tells_the_state(ask, fake, state, *, started, mapping, vo
     ]
     assert list(shape["State"].values())[:5] == [state.running, state.pid, state.exit_code, started, False]
     assert shape["NetworkSettings"] == {
-        "IPAddress": "", "IpAddress": "", "IPPrefixLen": 0, "IpPrefixLen": 0, "Gateway": "", "Bridge": "", "PortMapping": mapping,
+        "IPAddress": "", "IpAddress": "", "IPPrefixLen": 0, "IpPrefixLen": 0, "Gateway": "", "Bridge": "", "PortMapping": mapping, "Ports": mapping,
     }  # fmt: skip
     assert shape["Volumes"] == volumes
 

@@ -7,7 +7,7 @@ from trioker.engine.files import Files
 from trioker.engine.steps import Workshop
 from trioker.model.container import Config
 from trioker.model.errors import LaunchFailed
-from trioker.testing.fake_rooms import FakeLayers, FakeProcess, FakeRuntime
+from trioker.testing.fake_rooms import FakeLayers, FakeNetwork, FakeProcess, FakeRuntime
 
 CONFIG = Config(command=("make",), tty=True, open_stdin=True)
 ID = "e" * 64
@@ -19,8 +19,13 @@ def runtime():
 
 
 @pytest.fixture
-def workshop(runtime, tmp_path):
-    return Workshop(runtime, FakeLayers(), Files.below(tmp_path))
+def network():
+    return FakeNetwork()
+
+
+@pytest.fixture
+def workshop(runtime, network, tmp_path):
+    return Workshop(runtime, FakeLayers(), Files.below(tmp_path), network)
 
 
 class Log:

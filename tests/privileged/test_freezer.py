@@ -129,7 +129,9 @@ def test_another_process_thaws_what_a_killed_one_has_frozen(freezer, group, tmp_
     with busy(group, file):
         order = repr((hierarchies.v1, hierarchies.v2, freezer.mount, PATH))
         command = [sys.executable, "-c", FREEZE, order]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PYTHONPATH": PROJECT}) as other:
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PYTHONPATH": PROJECT}
+        ) as other:
             assert other.stdout.readline() == b"frozen\n"
             other.kill()
         size = file.stat().st_size

@@ -57,7 +57,7 @@ def plan(host: Host, options: NetworkOptions, record: NetworkRecord | None, reso
         made=ours,
         address=str(address),
         address6=_address6(options, record),
-        mtu=uplink_mtu(host, found.number if found else 0),
+        mtu=options.mtu or uplink_mtu(host, found.number if found else 0),
         before=_settings(options, record if found else None, name, ours=ours),
     )
 
