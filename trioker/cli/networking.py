@@ -69,14 +69,14 @@ def _add_switch(group: argparse._ArgumentGroup, flag: str, meaning: str) -> None
 
 def _bridge(text: str) -> str:
     try:
-        return checked_name(text)
+        return checked_name(text) if text else ""
     except InvalidParameter as error:
         raise ArgumentTypeError(str(error)) from None
 
 
 def _address(text: str) -> str:
     try:
-        return str(bridge_address(text))
+        return str(bridge_address(text)) if text else ""
     except InvalidParameter as error:
         raise ArgumentTypeError(str(error)) from None
 
