@@ -46,7 +46,7 @@ def test_forms_of_run(yard: Yard) -> None:
         'FROM base\nRUN ["/bin/echo", "$HOME"]\nSHELL ["/bin/sh", "-e", "-c"]\nRUN echo shell \\\n  # a comment\n  continued\n'
         "RUN <<EOF\necho one\necho two\nEOF\nRUN <<EOF cat\nthree $HOME\nEOF\nRUN <<'EOF' cat -\n$four\nEOF\n"
     )
-    for line in ("$HOME", "shell continued", "one", "two", "three /", "$four"):
+    for line in ("$HOME", "shell continued", "one", "two", "three /root", "$four"):
         assert f"\n{line}\n" in text, line
 
 

@@ -52,7 +52,7 @@ def test_links_absolute_names_and_devices_of_a_context_stay_in_it(yard: Yard) ->
     assert BUILT.search(yard.send(tar).text)
     assert (
         yard.run("sh", "-c", "cat /read; readlink /c/link; ls /c")
-        == "inside/etc/shadow\nDockerfile\nabsolute\ndir\nlink\n"
+        == "inside/etc/shadow\nDockerfile\nabsolute\ndevice\ndir\nlink\npipe\n"
     )
 
 

@@ -1,6 +1,7 @@
 """Waiting for what comes by itself, never longer than a deadline."""
 
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 60.0
+PATIENCE = float(os.environ.get("TESTS_PATIENCE", "60"))
 """Seconds for anything a daemon does: far more than it needs, so that only a hang runs into it, on a busy machine too."""
 _INTERVAL = 0.01
 

@@ -2,6 +2,8 @@ import pytest
 from http_peer import exchange, parse
 
 from trioker.http.access import Access, Kind, host_passes
+from trioker.http.client.requests import Question
+from trioker.http.client.urls import parse_url
 
 TCP = Access(Kind.TCP)
 CORS = Access(Kind.TCP, cors=True)
@@ -112,3 +114,11 @@ async def test_with_cors_every_reply_carries_the_headers():
 
 async def test_without_cors_none_does():
     assert b"Access-Control" not in await exchange(request(), access=TCP)
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+async def test_a_daemon_that_was_led_to_an_api_by_what_it_fetches_gets_nothing_there(kind):
+    sent = Question("GET", parse_url("http://localhost/containers/json"), (), None).encoded(None)
+    agent = dict(sent.headers)[b"user-agent"]
+    assert await status(request(b"User-Agent: " + agent), Access(kind, cors=True)) == 403
+    assert await status(request(b"User-Agent: trioker-df"), Access(kind)) == 200

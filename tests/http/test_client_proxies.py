@@ -106,7 +106,7 @@ async def test_a_redirection_past_the_proxy_does_not_tell_its_password():
     async with origin(answering(OK)) as server, origin() as proxy:
         proxy.plays = [answering(f"HTTP/1.1 302 Found\r\nLocation: {server.url}\r\n\r\n".encode())]
         async with client(proxies=Proxies(http=f"http://me:pass@127.0.0.1:{proxy.port}")) as each:
-            assert await ask(each, "http://a.test/") == (200, b"ok")
+            assert await ask(each, "http://a.localhost/") == (200, b"ok")
         assert b"proxy" not in server.asked[0].lower()
 
 

@@ -1,7 +1,7 @@
 import pytest
 from client_origin import OK, answering, ask, client, origin
 
-from trioker.http.client import FetchError, Hopeless
+from trioker.http.client import FetchError, Hopeless, parse_url, redirected
 
 SECRETS = [(b"Authorization", b"Bearer t0ken"), (b"cookie", b"t0ken"), (b"Proxy-Authorization", b"t0ken")]
 
@@ -115,3 +115,31 @@ async def test_a_redirection_to_a_very_long_url_is_told_in_short():
             with pytest.raises(FetchError) as caught:
                 await ask(each, server.url)
     assert len(str(caught.value)) < 400
+
+
+HERE = [
+    "127.0.0.1:4243",
+    "localhost",
+    "a.localhost.",
+    "127.1",
+    "0",
+    "2130706433",
+    "0x7f.1",
+    "[::1]",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "169.254.169.254",
+]
+
+
+@pytest.mark.parametrize("host", HERE)
+def test_a_server_elsewhere_cannot_send_us_to_this_machine(host):
+    with pytest.raises(
+        Hopeless, match=r"http://elsewhere\.example/a: redirected to http://.*/b, which is this machine's own"
+    ):
+        redirected(parse_url("http://elsewhere.example/a"), f"http://{host}/b".encode())
+
+
+@pytest.mark.parametrize("host", HERE)
+def test_a_server_of_this_machine_can(host):
+    assert redirected(parse_url("http://127.0.0.1:5000/a"), f"http://{host}/b".encode()).path == "/b"

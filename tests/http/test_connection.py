@@ -421,3 +421,17 @@ async def test_bad_requests_are_told_and_end_the_connection():
     assert headers[b"connection"] == b"close"
     assert headers[b"content-type"] == b"text/plain; charset=utf-8"
     assert body.endswith(b"\n")
+
+
+async def test_the_log_has_no_query_which_may_hold_secrets(caplog):
+    caplog.set_level("DEBUG")
+
+    async def fail(_):
+        raise ValueError
+
+    request = b"POST /build?remote=https://me:s3cret@h/x.git HTTP/1.1\r\nHost: x\r\n\r\n"
+    await exchange(request)
+    await exchange(request, fail)
+    assert "POST /build: 200" in caplog.text
+    assert "POST /build failed" in caplog.text
+    assert "s3cret" not in caplog.text

@@ -1,6 +1,8 @@
+import attrs
 import pytest
 
 from trioker.images.catalog import Catalog
+from trioker.model.container import Config
 from trioker.model.errors import NotFound
 from trioker.model.image import Image, Tag
 
@@ -91,3 +93,11 @@ def test_a_change_leaves_the_old_catalog_as_it_was():
     assert (old.find("repo").image, new.find("repo").image) == (B, C)
     assert (len(old.all_images), len(new.all_images)) == (4, 3)
     assert "repo:c" not in [tag.reference for tag in new.all_tags]
+
+
+def test_a_stranger_cannot_say_of_an_image_that_a_build_made_it():
+    wanted = Config(command=("make", "install"))
+    evil = Image("ee" + "0" * 62, 9, parent=A.id, container_config=wanted, foreign=True)
+    ours = attrs.evolve(evil, id="bb" + "0" * 62, created_ns=8, foreign=False)
+    assert Catalog().with_images([A, evil]).made_by_command(A.id, wanted) is None
+    assert Catalog().with_images([A, evil, ours]).made_by_command(A.id, wanted) is ours

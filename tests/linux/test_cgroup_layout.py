@@ -73,6 +73,15 @@ def test_device_rules_need_no_controller_on_version_2():
     assert v2_host(controllers="").place("devices", "a/b") == "/sys/fs/cgroup/a/b"
 
 
+@pytest.mark.parametrize(
+    ("processes", "handed_down"), [("12\n", {"pids"}), ("0\n", {"pids"}), ("", {"memory", "pids"})]
+)
+def test_the_top_of_a_namespace_with_processes_in_it_hands_down_no_more_than_it_does(processes, handed_down):
+    texts = {"type": "domain\n", "procs": processes, "subtree_control": "pids\n"}
+    found = v2_host("memory pids", **{f"/sys/fs/cgroup/cgroup.{name}": text for name, text in texts.items()})
+    assert found.v2_controllers == handed_down
+
+
 def test_a_readonly_mount_is_no_use():
     found = host(V2.replace("rw,nosuid,nodev", "ro,nosuid,nodev"), **{"/sys/fs/cgroup/cgroup.controllers": "memory"})
     assert (found.version, found.memory_limit) == ("none", False)

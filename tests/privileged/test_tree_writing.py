@@ -104,6 +104,7 @@ async def test_one_file_becomes_the_destination_or_goes_into_it(lab, key, direct
         ((one("a/../../f"), "/"), r'"\.\." in the path'),
         ((one("d/.wh.f"), "/"), r"no layer can hold, in d/\.wh\.f"),
         ((one(".wh..wh..opq"), "/"), "no layer can hold"),
+        ((one("f"), "/etc/.wh.f", "f"), "no layer can hold"),
         ((one(), "/file"), "Not a directory in /file"),
         ((one(), "/loop/x"), "Too many levels of symbolic links in /loop/x"),
         ((one("full"), "/"), "a directory that is not empty is in the way in full"),

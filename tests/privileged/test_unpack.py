@@ -363,9 +363,9 @@ def over(tmp_path, target):
     for each in (lower, mount_point):
         each.mkdir()
 
-    def unpack(*members, whiteouts="overlay"):
+    def unpack(*members, whiteouts="overlay", **limits):
         below = [Mount(str(lower), "none", MS_BIND, ""), Mount("", "none", MS_BIND | MS_RDONLY | 0x20, "")]
-        return unpack_bytes(archive(*members), target, whiteouts, below=below, mount_point=str(mount_point))
+        return unpack_bytes(archive(*members), target, whiteouts, below=below, mount_point=str(mount_point), **limits)
 
     unpack.lower = lower
     return unpack
@@ -399,6 +399,25 @@ def test_a_hard_link_to_a_file_of_a_lower_layer_brings_it_up(over, target):
         assert file.read(4) == b"amid"
     assert os.getxattr(target / "e/new", "user.colour") == b"red"
     assert (stat.S_IMODE((target / "d").stat().st_mode), (target / "d").stat().st_mtime_ns) == (0o1777, 8)
+
+
+def test_files_of_lower_layers_cannot_be_brought_up_again_and_again(over):
+    (over.lower / "d").mkdir()
+    (over.lower / "d/big").write_bytes(bytes(2**20))
+    again = [
+        each
+        for number in range(100)
+        for each in (
+            member(f"copy{number}", kind=tarfile.LNKTYPE, linkname="d/big"),
+            member("d", b""),
+            member("d/", kind=tarfile.DIRTYPE),
+        )
+    ]
+    answer = over(*again, room=2**23)
+    assert (
+        "holds more than the 8388608 bytes there is room for (No space left on device), in entry copy7"
+        in answer["message"]
+    )
 
 
 def test_a_path_through_a_directory_that_only_lower_layers_describe_leaves_it_as_it_is(over, target):

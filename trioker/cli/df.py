@@ -17,6 +17,8 @@ from trioker.http.addresses import Activated, Unix, parse_address
 from trioker.http.client import Client, FetchError
 
 PATH = "/v1.2/system/df"
+AGENT = [(b"user-agent", b"trioker-df")]
+"""Not the daemon's own, which is refused (``http.access``)."""
 ANSWER_LIMIT = 2**28
 """Bytes of an answer; ten thousand images in layers of their own take twenty million."""
 
@@ -64,7 +66,7 @@ async def _ask(host: str) -> Any:
     else:
         client, url = Client(), str(address).replace("tcp://", "http://", 1) + PATH
     try:
-        async with aclosing(client), client.request("GET", url) as answer:
+        async with aclosing(client), client.request("GET", url, headers=AGENT) as answer:
             return _decoded(answer.status, await answer.read(ANSWER_LIMIT))
     except FetchError as error:
         reason = str(error).removeprefix(f"{url}: ")

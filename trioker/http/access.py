@@ -1,5 +1,7 @@
 """Who may speak to a listener: what keeps browsers, and pages that pretend to be us, from the API.
 
+And what keeps us from ourselves: a registry, or a Dockerfile's ADD, may name any URL for the daemon to fetch, and here it would be root.
+
 A page in a browser can make the browser send requests to 127.0.0.1. It cannot stop it from adding an Origin (or Sec-Fetch-Site) header to
 those that matter, nor from putting the page's own host name into Host when its DNS entry is turned to 127.0.0.1 (DNS rebinding).
 """
@@ -21,6 +23,9 @@ CORS_HEADERS = (
     b"Access-Control-Allow-Methods: GET, POST, DELETE, PUT, OPTIONS\r\n"
 )
 """As the original daemon sent them (behaviour.md section 1)."""
+
+DAEMON_AGENT = b"trioker/"
+"""Begins the User-Agent of all that a daemon fetches for others. Our own command line has another."""
 
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::[0-9]*)?")
 
@@ -48,7 +53,7 @@ class Access:
 
     def refusal(self, head: Head) -> Response | None:
         """The answer to a request that may not pass."""
-        host = origin = site = b""
+        host = origin = site = agent = b""
         for name, value in head.headers:
             if name == b"host":
                 host = value
@@ -56,6 +61,10 @@ class Access:
                 origin = value or b"null"
             elif name == b"sec-fetch-site":
                 site = value
+            elif name == b"user-agent":
+                agent = value
+        if agent.startswith(DAEMON_AGENT):
+            return plain(403, "a trioker daemon fetches nothing from an API like its own")
         if self.kind is Kind.TCP:
             for name in (host, head.authority):
                 if not host_passes(name, self.host_names):

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import socket
 
 import attrs
 
@@ -98,6 +99,22 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_internal(host: str) -> bool:
+    """Whether ``host`` means this machine or its link (where clouds keep their secrets), in any form that getaddrinfo(3) takes: ``127.1``, ``0``.
+
+    Other names do not count: who cares must also look at what answers.
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        try:
+            address = ipaddress.IPv4Address(socket.inet_aton(host))
+        except OSError:
+            return f".{host.removesuffix('.')}".endswith(".localhost")
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_link_local or address.is_unspecified
 
 
 def check_exposure(address: Address, tls: bool | None) -> None:

@@ -92,7 +92,7 @@ class Connection:
         try:
             with watch.scope:
                 reply = await self._ask(head, body)
-                log.debug("%s %s: %s", head.method, head.target, getattr(reply, "status", "taken over"))
+                log.debug("%s %s: %s", head.method, head.shown, getattr(reply, "status", "taken over"))
                 if isinstance(reply, Response):
                     keep = await self._respond(reply, head, body, watch)
                 elif isinstance(reply, Stream):
@@ -125,7 +125,7 @@ class Connection:
         try:
             data = replies.response(reply, head, keep=keep, extra=self._extra)
         except ValueError:
-            log.exception("%s %s: a reply that cannot be sent", head.method, head.target)
+            log.exception("%s %s: a reply that cannot be sent", head.method, head.shown)
             data = replies.response(replies.plain(500, "internal error"), head, keep=keep, extra=self._extra)
         await deliver(self._stream, data, watch)
         return keep
@@ -158,7 +158,7 @@ class Connection:
             return error.reply
         if isinstance(error, BadBody):
             return replies.plain(error.status, str(error))
-        log.error("%s %s failed", head.method, head.target, exc_info=error)
+        log.error("%s %s failed", head.method, head.shown, exc_info=error)
         return replies.plain(500, "internal error")
 
     @staticmethod

@@ -51,6 +51,11 @@ class Head:
     parser: h11.Connection
     """Ready for the body's bytes."""
 
+    @property
+    def shown(self) -> str:
+        """The target for the log: without its query, which may hold a password, a token or somebody's build arguments."""
+        return self.target.partition("?")[0]
+
 
 def find_end(buffer: bytearray, searched: int, limits: Limits) -> int:
     """Index behind the head in ``buffer``, 0 while it is incomplete. ``searched`` bytes were there at the last call.

@@ -94,9 +94,12 @@ class Catalog:
         return self._by_recipe.get((parent, recipe))
 
     def made_by_command(self, parent: str, config: Config) -> Image | None:
-        """The newest child of ``parent`` whose container had this configuration, but for what does not count (behaviour.md, "POST /build")."""
+        """The newest child of ``parent`` whose container had this configuration, but for what does not count (behaviour.md, "POST /build").
+
+        Only of those made here: anybody may push a child of a known image and say of it whatever a build would look for.
+        """
         wanted = _comparable(config)
-        made = (self.images[child] for child in self.children(parent))
+        made = (self.images[child] for child in self.children(parent) if not self.images[child].foreign)
         return next((image for image in made if _comparable(image.container_config) == wanted), None)
 
     def tags_of(self, image_id: str) -> Sequence[Tag]:

@@ -17,7 +17,7 @@ from trioker.launcher.intake import Intake
 from trioker.launcher.pack import pack, pack_sources
 from trioker.launcher.picking import pick
 from trioker.launcher.spec import PackSpec, UnpackSpec, WriteSpec
-from trioker.launcher.tar_header import BadArchive
+from trioker.launcher.tar_header import BadArchive, NoRoom
 from trioker.launcher.unpack import unpack
 from trioker.launcher.user import UnknownUser
 from trioker.launcher.whiteouts import OverlayWhiteouts, RemovingWhiteouts
@@ -53,6 +53,8 @@ def run_helper(kind: str, spec: Mapping[str, Any], fds: Mapping[str, int]) -> No
 def _outcome(job: Job, spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.Message:
     try:
         return {"event": "done", **job(spec, fds)}
+    except NoRoom as error:
+        text = str(error)
     except BadArchive as error:
         return {"event": "failed", "message": str(error)[: wire.MAX_TEXT], "archive": True}
     except MemoryError:
@@ -136,7 +138,7 @@ def _make_tree(recipes: Iterable[Sequence[Any]], mount_point: str) -> None:
 def _find_owner(wanted: str) -> tuple[int, int]:
     try:
         return find_owner(wanted)
-    except UnknownUser as error:
+    except (UnknownUser, ValueError) as error:  # no such user, or no sound list of them
         raise BadArchive(str(error)) from None
 
 

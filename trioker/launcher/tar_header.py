@@ -4,6 +4,7 @@ Sources: POSIX.1-2017, pax, "ustar Interchange Format"; the GNU tar manual, "Bas
 Names stay bytes: an archive says nothing about their encoding, and the kernel asks for none.
 """
 
+import errno
 import functools
 import os
 import struct
@@ -38,8 +39,16 @@ _ADLER_BASE = 65521
 _NONE: Mapping[bytes, bytes] = MappingProxyType({})
 
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the disk says when it is not the archive's fault."""
+
+
 class BadArchive(Exception):
     """The bytes are no archive we take; the text says which rule they break, and where."""
+
+
+class NoRoom(BadArchive):
+    """The archive may be sound, but the disk has no room for it."""
 
 
 class Entry(NamedTuple):

@@ -40,10 +40,11 @@ class Stream:
     ``meaning`` completes that error: "more than the 5 bytes ...".
     """
 
-    def __init__(self, read: Read, limit: int, meaning: str = "allowed") -> None:
+    def __init__(self, read: Read, limit: int, meaning: str = "allowed", error: type[BadArchive] = BadArchive) -> None:
         self._read = read
-        self._limit = limit
+        self._most = self._limit = limit
         self._meaning = meaning
+        self._error = error
         self._block: bytes | memoryview = b""
         self._offset = 0
         self._pulled = 0
@@ -102,6 +103,11 @@ class Stream:
         while self._pull():
             pass
 
+    def spend(self, size: int) -> None:
+        """Count what an entry makes out of something else than the archive's bytes: it fills the disk as well."""
+        self._limit -= size
+        self._check()
+
     def where(self) -> str:
         """The place, for a message."""
         return f"in entry {shown(self.entry)}" if self.entry else f"at byte {self.position}"
@@ -113,9 +119,12 @@ class Stream:
             raise BadArchive(f"{error} {self.where()}") from None
         self._offset = 0
         self._pulled += len(self._block)
-        if self._pulled > self._limit:
-            raise BadArchive(f"the archive holds more than the {self._limit} bytes {self._meaning}, {self.where()}")
+        self._check()
         return bool(self._block)
+
+    def _check(self) -> None:
+        if self._pulled > self._limit:
+            raise self._error(f"the archive holds more than the {self._most} bytes {self._meaning}, {self.where()}")
 
 
 class TarReader:

@@ -20,12 +20,14 @@ from trioker.launcher.tar_header import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
     DIRECTORY,
+    DISK_FULL,
     FIFO,
     FILE,
     HARD_LINK,
     SYMLINK,
     BadArchive,
     Entry,
+    NoRoom,
     shown,
 )
 from trioker.launcher.tar_reader import Read, Stream, TarReader
@@ -66,9 +68,9 @@ def unpack(
     archive. ``below`` is what the root will be shown over, if that is not in the root already. A root other than the process's own confines
     nothing: only for archives one trusts. The umask must be 0; leaves the current directory anywhere.
     """
-    limit, meaning = min((max_bytes, "allowed"), (max_bytes if room is None else room, _NO_ROOM))
-    reader = TarReader(Stream(read, limit, meaning))
-    tree = _Tree(root, whiteouts, reader.data, below)
+    stream = Stream(read, room, _NO_ROOM, NoRoom) if room is not None and room < max_bytes else Stream(read, max_bytes)
+    reader = TarReader(stream)
+    tree = _Tree(root, whiteouts, reader.data, stream.spend, below)
     size = entries = 0
     for entry in reader:
         size += entry.size
@@ -80,7 +82,8 @@ def unpack(
         try:
             tree.add(entry)
         except OSError as error:
-            raise BadArchive(f"{error.strerror} in entry {shown(entry.name)}") from error
+            kind = NoRoom if error.errno in DISK_FULL else BadArchive
+            raise kind(f"{error.strerror} in entry {shown(entry.name)}") from error
         except ValueError as error:
             raise BadArchive(f"{error} in entry {shown(entry.name)}") from error
     tree.finish()
@@ -90,8 +93,11 @@ def unpack(
 class _Tree:
     """The tree being made."""
 
-    def __init__(self, root: bytes, whiteouts: Whiteouts, data: Data, below: Below | None) -> None:
+    def __init__(
+        self, root: bytes, whiteouts: Whiteouts, data: Data, spend: Callable[[int], None], below: Below | None
+    ) -> None:
         self._root = root
+        self._spend = spend
         self._below = below
         self._whiteouts = whiteouts
         self._data = data
@@ -285,6 +291,8 @@ class _Tree:
             if not found or found[1].kind != FILE:
                 raise FileNotFoundError(errno.ENOENT, f"No such file to link to: {shown(path)}")
             fd, entry = found
+            # A link is a few bytes, and whoever takes away what was brought up may have it brought up again.
+            self._spend(entry.size if entry.pieces is None else sum(length for _, length in entry.pieces))
             parent, _, base = path.rpartition(b"/")
             self._enter(parent)
             self._make_file(entry, base, content(fd, entry))

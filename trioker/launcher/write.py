@@ -20,12 +20,14 @@ from trioker.launcher.tar_header import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
     DIRECTORY,
+    DISK_FULL,
     FIFO,
     FILE,
     HARD_LINK,
     SYMLINK,
     BadArchive,
     Entry,
+    NoRoom,
     shown,
 )
 from trioker.launcher.tar_reader import Read, Stream, TarReader
@@ -82,7 +84,8 @@ def _about(name: bytes) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BadArchive(f"{error.strerror} in {shown(name)}") from error
+        kind = NoRoom if error.errno in DISK_FULL else BadArchive
+        raise kind(f"{error.strerror} in {shown(name)}") from error
     except ValueError as error:
         raise BadArchive(f"{error} in {shown(name)}") from error
 
@@ -98,6 +101,7 @@ class _Tree:
         place = target.directory
         if target.single and place[-1:] != b"/" and not os.path.isdir(place):
             place, self._single = os.path.split(os.path.realpath(place))
+        _components(self._single or b"")
         self._base = os.path.realpath(place).rstrip(b"/") + b"/"
         self._found = os.path.isdir(self._base)
         self._parent = b""

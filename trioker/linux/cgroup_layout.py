@@ -95,8 +95,7 @@ def detect(read: Callable[[str], str] | None = None) -> Hierarchies:
         elif fstype == "cgroup":
             for controller in sorted(_CONTROLLERS.intersection(options)):
                 v1.setdefault(controller, mount_point)
-    offered = frozenset(read(f"{v2}/cgroup.controllers").split()) if v2 else frozenset()
-    offered &= _CONTROLLERS.difference(v1)
+    offered = (_offered(v2, read) if v2 else frozenset()) & _CONTROLLERS.difference(v1)
     if not offered and "devices" in v1:
         v2 = ""
     return Hierarchies(v1, v2, offered, _swap_limit(v1, offered, read))
@@ -182,6 +181,16 @@ def _swap_limit(v1: dict[str, str], v2_controllers: frozenset[str], read: Callab
         and bool(read("/proc/swaps"))
         and "swapaccount=0" not in read("/proc/cmdline").split()
     )
+
+
+def _offered(v2: str, read: Callable[[str], str]) -> frozenset[str]:
+    """Controllers that can be had below the top of a version 2 tree.
+
+    Where that is no real root (only others have a ``cgroup.type``) but the one of a namespace, as inside a container, it can hand down no
+    more than it does already once there are processes in it ("No Internal Process Constraint").
+    """
+    stuck = read(f"{v2}/cgroup.type") and read(f"{v2}/cgroup.procs")
+    return frozenset(read(f"{v2}/cgroup.subtree_control" if stuck else f"{v2}/cgroup.controllers").split())
 
 
 def _writable_mounts(mountinfo: str) -> Iterator[tuple[str, str, list[str]]]:

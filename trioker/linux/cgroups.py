@@ -11,6 +11,7 @@ import errno
 import os
 import time
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import NamedTuple
 
 from trioker.linux.bpf import attach_device_program, device_program
@@ -155,9 +156,7 @@ def _delegate(root: str, parent: str, controllers: frozenset[str]) -> None:
     """Make controllers available below ``parent``, which all directories above it must do too ("Top-down Constraint")."""
     if controllers <= _enabled(f"{root}/{parent}"):
         return
-    directory = root
-    for part in [".", *parent.split("/")]:
-        directory = f"{directory}/{part}"
+    for directory in accumulate(parent.split("/"), lambda above, part: f"{above}/{part}", initial=root):
         for controller in sorted(controllers - _enabled(directory)):
             write_text(f"{directory}/cgroup.subtree_control", f"+{controller}")
 

@@ -31,6 +31,8 @@ class Image:
     """What a build made it by: sha256 of the step and of all the step depends on but the parent; "" if it was made otherwise."""
     manifest: str = ""
     """``sha256:...`` of the registry manifest it was pulled with, kept among the blobs; "" if it was made here."""
+    foreign: bool = False
+    """Whether a registry told it: how it was made is then a stranger's word."""
 
 
 @attrs.frozen

@@ -147,6 +147,19 @@ async def test_what_is_not_there_is_told_in_gits_words(plain_files, tmp_path, fr
 
 
 @needs_git
+async def test_a_servers_own_words_reach_no_terminal_as_they_are(tmp_path, nursery):
+    async def serve(stream):
+        async with stream:
+            await stream.receive_some()
+            await stream.send_all(b"0012ERR \x1b]0;evil\x07\n")
+
+    (listener,) = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+    with pytest.raises(TriokerError, match="evil") as caught:
+        await fetch_tar(Repository(f"git://127.0.0.1:{listener.socket.getsockname()[1]}/x"), tmp_path)
+    assert str(caught.value).isprintable()
+
+
+@needs_git
 async def test_a_local_repository_is_out_of_reach(origin, tmp_path, monkeypatch):
     monkeypatch.setattr(git, "_SCHEMES", {"file": "git"})  # as if one had come through
     with pytest.raises(TriokerError, match="not allowed"):

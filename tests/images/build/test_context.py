@@ -1,4 +1,5 @@
 import hashlib
+import os
 import tarfile
 
 import pytest
@@ -10,7 +11,7 @@ from tars import character_device, directory, fifo, file, hard_link, symlink, ta
 
 from trioker.images.build import context as module
 from trioker.images.build.ignore import parse_ignore
-from trioker.launcher.tar_header import DIRECTORY, FILE, SYMLINK
+from trioker.launcher.tar_header import CHARACTER_DEVICE, DIRECTORY, FIFO, FILE, SYMLINK
 from trioker.model.errors import InvalidParameter
 
 
@@ -70,8 +71,12 @@ def test_a_hard_link_is_the_file():
     assert (entries["l"].digest, entries["l"].offset) == (entries["d/f"].digest, entries["d/f"].offset)
 
 
-def test_devices_and_fifos_are_left_out():
-    assert paths(context_of(tar_of(fifo("p"), character_device("c", 1, 3), file("f")))) == ["", "f"]
+def test_nodes_and_attributes_of_files_are_known():
+    pax = {"SCHILY.xattr.user.a": "1", "SCHILY.xattr.trusted.overlay.opaque": "y"}
+    found = context_of(archive(member("f", b"x", pax_headers=pax))).entries
+    assert found["f"].xattrs == ((b"user.a", b"1"),)
+    nodes = context_of(tar_of(fifo("p"), character_device("c", 1, 3), file("f"))).entries
+    assert (nodes["p"].kind, nodes["c"].kind, nodes["c"].device) == (FIFO, CHARACTER_DEVICE, os.makedev(1, 3))
 
 
 def test_a_sparse_file_has_the_digest_of_what_one_reads_of_it():

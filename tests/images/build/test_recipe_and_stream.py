@@ -39,7 +39,17 @@ def test_times_and_places_do_not_count(field):
 
 @pytest.mark.parametrize(
     "change",
-    [{"mode": 0o755}, {"uid": 0}, {"gid": 0}, {"size": 5}, {"digest": "sha256:6"}, {"link": "x"}, {"kind": SYMLINK}],
+    [
+        {"mode": 0o755},
+        {"uid": 0},
+        {"gid": 0},
+        {"size": 5},
+        {"digest": "sha256:6"},
+        {"link": "x"},
+        {"kind": SYMLINK},
+        {"device": 7},
+        {"xattrs": [(b"user.a", b"1")]},
+    ],
 )
 def test_what_the_result_shows_counts(change):
     assert key_of(attrs.evolve(ENTRY, **change)) != key_of(ENTRY)
@@ -104,6 +114,18 @@ def test_a_selection_becomes_a_tar_with_the_names_it_has_at_the_destination():
         assert (plain.mode, plain.uid, plain.gid, plain.mtime) == (0o640, 0, 0, 9)
         assert found.extractfile(plain).read() == b"content"
         assert (link.issym(), link.linkname) == (True, "f")
+
+
+def test_nodes_and_attributes_of_files_are_written():
+    pax = {"SCHILY.xattr.user.a": "1"}
+    tar = archive(
+        member("d/f", b"x", pax_headers=pax), member("d/n", kind=tarfile.CHRTYPE, mode=0o600, devmajor=1, devminor=3)
+    )
+    made = written(select(context_of(tar), ["d"]).placed, tar, mode="755")
+    with tarfile.open(fileobj=io.BytesIO(made)) as found:
+        _, plain, node = found
+        assert plain.pax_headers["SCHILY.xattr.user.a"] == "1"
+        assert (node.ischr(), node.devmajor, node.devminor, node.mode) == (True, 1, 3, 0o600)
 
 
 def test_names_of_one_file_stay_so_within_a_source_and_only_there():

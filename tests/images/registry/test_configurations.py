@@ -187,6 +187,13 @@ def test_images_share_lower_layers_of_equal_history_only():
     assert not set(ids[0]) & set(ids[2])
 
 
+@pytest.mark.parametrize(("told", "instead"), [("Bob", "Eve"), ('"c"', '"mine"'), ("arm64", "amd64")])
+def test_no_image_can_be_told_anew_under_its_id(told, instead):
+    changed = json.loads(json.dumps(DOCUMENT).replace(told, instead))
+    one, two = (lineage_from(parse(each), DIGEST)[1].image for each in (DOCUMENT, changed))
+    assert one.id != two.id
+
+
 @pytest.mark.parametrize("history", [None, [], DOCUMENT["history"][:1], DOCUMENT["history"] + DOCUMENT["history"][:1]])
 def test_a_history_that_does_not_fit_the_layers_tells_nothing(history):
     steps = lineage_from(parse({**DOCUMENT, "history": history}), DIGEST)

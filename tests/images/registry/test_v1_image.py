@@ -51,11 +51,12 @@ def test_an_image_is_read_with_what_it_may_set_and_no_more() -> None:
         ),
         architecture="x86_64",
         docker_version="0.4.4",
+        foreign=True,
     )  # fmt: skip
 
 
 def test_id_and_parent_may_be_left_out() -> None:
-    assert parse_image(Document("image", {}), A, B) == Image(A, 0, parent=B)
+    assert parse_image(Document("image", {}), A, B) == Image(A, 0, parent=B, foreign=True)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,6 @@ def test_an_image_comes_back_as_it_was_sent() -> None:
     assert parse_image(Document("image", json.loads(sent)), A, B) == image
 
 
-@pytest.mark.parametrize("image", [Image(A, 0), Image(A, 1, config=Config())])
+@pytest.mark.parametrize("image", [Image(A, 0, foreign=True), Image(A, 1, config=Config(), foreign=True)])
 def test_a_configuration_that_says_nothing_is_still_one(image: Image) -> None:
     assert parse_image(Document("image", json.loads(encode_image(image))), A, "") == image

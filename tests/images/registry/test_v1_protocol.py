@@ -8,6 +8,7 @@ from registry_v1 import TOKEN, RegistryV1, running_registry
 from v1_peer import USER, asking
 
 from trioker.http.client import Client, Upload
+from trioker.images.registry.manifests import CONFIG_BYTES
 from trioker.images.registry.names import Registries
 from trioker.images.registry.v1 import HUB_INDEX, Index, Registry, check_image_id, index_urls, registry_at
 from trioker.images.registry.v1_forms import Entry, layer_checksum
@@ -128,6 +129,15 @@ async def test_a_page_for_browsers_is_refused(registry: RegistryV1, ending: str)
         registry.faults.html.add(ending)
         with pytest.raises(TriokerError, match="the registry answered text/html instead of JSON"):
             await ask_all(index, at, image)
+
+
+async def test_an_image_that_has_too_much_to_say_is_refused(registry: RegistryV1) -> None:
+    image = registry.add(LAYER, comment="x" * CONFIG_BYTES)
+    registry.tag("foo", "latest", image)
+    async with asking(registry) as index:
+        at = index.registry(await index.images("foo"), registry.address)
+        with pytest.raises(TriokerError, match=r"an image's JSON of 104\d{4} bytes, more than the 1048576 allowed"):
+            await at.image(image)
 
 
 async def ask_all(index: Index, at: Registry, image: str) -> None:

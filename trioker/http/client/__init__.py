@@ -8,7 +8,7 @@ from trioker.http.client.errors import BadUrl, FetchError, Hopeless, Unreached
 from trioker.http.client.proxies import Proxies
 from trioker.http.client.session import Client, Fetched, fetch
 from trioker.http.client.tls import ca_context
-from trioker.http.client.urls import parse_url, redirected, shown
+from trioker.http.client.urls import leads_inside, parse_url, redirected, shown
 from trioker.http.client.waiting import retrying
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Upload",
     "ca_context",
     "fetch",
+    "leads_inside",
     "parse_url",
     "redirected",
     "retrying",

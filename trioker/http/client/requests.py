@@ -7,6 +7,7 @@ import attrs
 import h11
 
 from trioker import __version__
+from trioker.http.access import DAEMON_AGENT
 from trioker.http.client.answers import Headers, Upload
 from trioker.http.client.errors import Hopeless
 from trioker.http.client.limits import READ_TIME, WORK_TIME
@@ -58,7 +59,7 @@ class Question:
         # Identity: what we fetch must have the digest it is known by, so no server may compress it on its way.
         defaults = [
             (b"Host", authority(self.parts).encode()),
-            (b"User-Agent", f"trioker/{__version__}".encode()),
+            (b"User-Agent", DAEMON_AGENT + __version__.encode()),
             (b"Accept-Encoding", b"identity"),
             (b"Authorization", basic(self.parts)),
         ]

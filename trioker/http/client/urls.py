@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, quote, unquote_to_bytes, urljoin, urlsplit
 
 import attrs
 
+from trioker.http.addresses import is_internal
 from trioker.http.client.errors import BadUrl, Hopeless
 
 PORTS = {"http": 80, "https": 443}
@@ -86,6 +87,11 @@ def basic(parts: SplitResult) -> bytes:
     return b"Basic " + b64encode(unquote_to_bytes(parts.username) + b":" + unquote_to_bytes(parts.password or ""))
 
 
+def leads_inside(here: str, there: str) -> bool:
+    """Whether a server at ``here``, which is elsewhere, names a URL of this machine or its link: what listens there trusts us, not that server."""
+    return is_internal(urlsplit(there).hostname or "") and not is_internal(urlsplit(here).hostname or "")
+
+
 def redirected(parts: SplitResult, location: bytes) -> SplitResult:
     """Where a Location leads from here. Raises Hopeless."""
     try:
@@ -95,4 +101,6 @@ def redirected(parts: SplitResult, location: bytes) -> SplitResult:
         raise Hopeless(f"{shown(parts)}: redirected to nowhere: {error}") from None
     if parts.scheme == "https" and there.scheme == "http":
         raise Hopeless(f"{shown(parts)}: redirected from https to {shown(there)}, which anybody on the way can change")
+    if leads_inside(parts.geturl(), there.geturl()):
+        raise Hopeless(f"{shown(parts)}: redirected to {shown(there)}, which is this machine's own")
     return there

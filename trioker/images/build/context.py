@@ -9,8 +9,20 @@ import attrs
 
 from trioker.images.build.entries import ContextEntry
 from trioker.images.build.ignore import Ignore
-from trioker.launcher.tar_header import DIRECTORY, FILE, HARD_LINK, SYMLINK, BadArchive, Entry, shown
+from trioker.launcher.tar_header import (
+    BLOCK_DEVICE,
+    CHARACTER_DEVICE,
+    DIRECTORY,
+    FIFO,
+    FILE,
+    HARD_LINK,
+    SYMLINK,
+    BadArchive,
+    Entry,
+    shown,
+)
 from trioker.launcher.tar_reader import Stream, TarReader
+from trioker.launcher.xattrs import travels
 from trioker.model.errors import InvalidParameter
 
 Data = bytes | memoryview
@@ -19,8 +31,9 @@ MOST_ENTRIES = 500_000
 """Entries of a context, directories that are only implied among them: the index takes half a kilobyte for each. Chromium has 400,000."""
 
 LONGEST_NAMES = 2**26
-"""Characters of all paths and link targets together, the same bound in bytes of memory for those few that are long."""
+"""Characters of all paths, link targets and attributes together, the same bound in bytes of memory for those few that are long."""
 
+_WITHOUT_DATA = (DIRECTORY, SYMLINK, FIFO, CHARACTER_DEVICE, BLOCK_DEVICE)
 _LONGEST_NAME = 255  # NAME_MAX of every Linux file system
 _MOST_LINKS = 40  # the kernel's own bound on the links in one path (path_resolution(7))
 _BLOCK = 2**16
@@ -29,7 +42,7 @@ _ZEROS = bytes(_BLOCK)
 
 @attrs.frozen
 class Context:
-    """A tree of files, directories and symbolic links."""
+    """A tree of files, directories, links and nodes."""
 
     entries: Mapping[str, ContextEntry]
     """By path; "" is the top."""
@@ -101,9 +114,8 @@ def _context(entries: dict[str, ContextEntry]) -> Context:
 def index(read: Callable[[], bytes], *, max_bytes: int) -> Context:
     """Index an uncompressed tar as it is read, as ``launcher.decompress.open_blocks`` gives it; blocking, so for a worker thread.
 
-    The last of several entries of one name counts. Devices, FIFOs and what ``.wh.`` names mean to a layer are nothing to a build: the
-    first two are left out. Raises InvalidParameter naming the entry for what is no archive, for names that lead out, and beyond
-    ``max_bytes``, in the archive or in all its files.
+    The last of several entries of one name counts. What ``.wh.`` names mean to a layer is nothing to a build. Raises InvalidParameter
+    naming the entry for what is no archive, for names that lead out, and beyond ``max_bytes``, in the archive or in all its files.
     """
     stream = Stream(read, max_bytes)
     reader = TarReader(stream)
@@ -157,10 +169,8 @@ class _Tree:
             self._put(path, self._file(path, entry, stream.position, reader))
         elif entry.kind == HARD_LINK:
             self._put(path, self._linked(path, entry))
-        elif entry.kind in (DIRECTORY, SYMLINK):
-            ids = entry.uid, entry.gid
-            link = os.fsdecode(entry.link) if entry.kind == SYMLINK else ""
-            self._put(path, ContextEntry(path, entry.kind, entry.mode, *ids, entry.mtime_ns, link=link))
+        elif entry.kind in _WITHOUT_DATA:
+            self._put(path, _bare(path, entry))
 
     def entries(self) -> dict[str, ContextEntry]:
         """All, parents first."""
@@ -177,14 +187,9 @@ class _Tree:
         pieces = entry.pieces if entry.pieces is not None else ((0, entry.size),)
         for data in with_holes(entry.size, pieces, reader.data):
             digest.update(data)
-        return ContextEntry(
-            path,
-            FILE,
-            entry.mode,
-            entry.uid,
-            entry.gid,
-            entry.mtime_ns,
-            entry.size,
+        return attrs.evolve(
+            _bare(path, entry),
+            size=entry.size,
             digest=f"sha256:{digest.hexdigest()}",
             offset=offset,
             stored=sum(length for _, length in pieces),
@@ -213,7 +218,8 @@ class _Tree:
         for parent in parents:
             length += len(parent) + 1
             node = self._child(node, parent, path[: length - 1])
-        self._spend_names(name not in node.children, len(path) + len(entry.link))
+        attributes = sum(len(key) + len(value) for key, value in entry.xattrs)
+        self._spend_names(name not in node.children, len(path) + len(entry.link) + attributes)
         new = _Node(entry)
         if name in node.children and entry.kind == DIRECTORY:
             new.children = node.children[name].children
@@ -240,6 +246,16 @@ class _Tree:
             raise BadArchive(f"more than {MOST_ENTRIES} entries")
         if self._names_left < 0:
             raise BadArchive("the names are too long together")
+
+
+def _bare(path: str, entry: Entry) -> ContextEntry:
+    """All of an entry but its data."""
+    link = os.fsdecode(entry.link) if entry.kind == SYMLINK else ""
+    xattrs = tuple((name, value) for name, value in sorted(entry.xattrs.items()) if travels(name))
+    ids = entry.uid, entry.gid
+    return ContextEntry(
+        path, entry.kind, entry.mode, *ids, entry.mtime_ns, link=link, device=entry.device, xattrs=xattrs
+    )
 
 
 def _path(name: bytes) -> str:

@@ -14,7 +14,7 @@ from trioker.images.build.selection import check_destination, documents, resolve
 from trioker.images.build.stream import Open, tar_of
 from trioker.images.dockerfile.instructions import Add, Copy, Heredoc
 from trioker.images.ports import Trees
-from trioker.launcher.tar_header import FILE
+from trioker.launcher.tar_header import DIRECTORY
 
 
 @attrs.frozen
@@ -59,7 +59,7 @@ class Parts:
     def _single(self, part: Part) -> str:
         """The base name where all there is is one file: it becomes the destination itself, unless that is a directory."""
         with_parents = isinstance(self.instruction, Copy) and self.instruction.parents
-        is_one_file = len(self.parts) == 1 and [each.entry.kind for each in part.placed] == [FILE]
+        is_one_file = len(self.parts) == len(part.placed) == 1 and part.placed[0].entry.kind != DIRECTORY
         return "" if part.unpacks or with_parents or not is_one_file else posixpath.basename(part.placed[0].name)
 
     def _chunks(self, part: Part) -> AsyncIterator[bytes]:

@@ -9,12 +9,12 @@ from trioker.launcher.tar_header import FILE
 
 @attrs.frozen
 class ContextEntry:
-    """A file, directory or symbolic link of a context, of another stage's tree, or of the build's own making."""
+    """A file, directory, link or node of a context, of another stage's tree, or of the build's own making."""
 
     path: str
     """Relative, as os.fsdecode gives it; "" for the top directory."""
     kind: bytes = FILE
-    """``launcher.tar_header.FILE``, ``DIRECTORY`` or ``SYMLINK``."""
+    """``launcher.tar_header.FILE``, ``DIRECTORY``, ``SYMLINK``, ``FIFO`` or one of the devices."""
     mode: int = 0o644
     uid: int = 0
     gid: int = 0
@@ -23,6 +23,9 @@ class ContextEntry:
     """Bytes of a file, holes included."""
     link: str = ""
     """A symbolic link's target."""
+    device: int = 0
+    xattrs: Sequence[tuple[bytes, bytes]] = ()
+    """Those that travel with a file: its capabilities, ACLs and user attributes."""
     digest: str = ""
     """``sha256:`` of a file's bytes, holes as zeros; "" for all else."""
     offset: int = 0

@@ -18,7 +18,7 @@ def recipe(
     """64 hex digits, for the instruction as ``expanded`` gave it.
 
     ``arguments`` are the build arguments a RUN can see (``Scope.keyed_arguments``), ``placed`` what COPY or ADD puts in place: by
-    name, kind, mode, owner, size, link and content, never by time.
+    name, kind, mode, owner, size, link, attributes and content, never by time.
     """
     digest = hashlib.sha256()
     for part in (_VERSION, instruction, sorted((arguments or {}).items())):
@@ -30,7 +30,7 @@ def recipe(
 
 def _key(placed: Placed) -> tuple[object, ...]:
     entry = placed.entry
-    content = entry.size, entry.link, entry.digest
+    content = entry.size, entry.link, entry.digest, entry.device, entry.xattrs
     return placed.name, placed.named, entry.kind, entry.mode, entry.uid, entry.gid, *content
 
 

@@ -44,7 +44,8 @@ def _header(name: str, entry: ContextEntry, change: Change, *, keep_owner: bool)
     mode = change(entry.mode, directory) if directory or entry.kind == FILE else entry.mode
     owner = (entry.uid, entry.gid) if keep_owner else (0, 0)
     path = os.fsencode(f"{name}/" if directory else name)
-    return Entry(path, entry.kind, mode, *owner, entry.mtime_ns, entry.size, entry.size, os.fsencode(entry.link), 0)
+    link, xattrs = os.fsencode(entry.link), dict(entry.xattrs)
+    return Entry(path, entry.kind, mode, *owner, entry.mtime_ns, entry.size, entry.size, link, entry.device, xattrs)
 
 
 def _another_name(name: str, first: str) -> Entry:

@@ -31,6 +31,7 @@ def lineage_from(parsed: ParsedConfig, digest: str, manifest: str = "") -> tuple
         architecture=kernel_word(parsed.platform),
         docker_version=parsed.docker_version,
         manifest=manifest,
+        foreign=True,
     )
     return (*steps, Step(top, parsed.diff_ids[-1] if parsed.diff_ids else ""))
 
@@ -45,18 +46,21 @@ def _layer_entries(parsed: ParsedConfig) -> Sequence[HistoryEntry]:
 
 def _lower(parsed: ParsedConfig, parent: str, diff: str, entry: HistoryEntry) -> Image:
     return Image(
-        id=_image_id(parent, diff, entry),
+        id=_image_id(parsed, parent, diff, entry),
         created_ns=entry.created_ns,
         parent=parent,
         comment=entry.comment,
         author=entry.author,
         container_config=_made_by(entry),
         architecture=kernel_word(parsed.platform),
+        foreign=True,
     )
 
 
-def _image_id(parent: str, diff: str, entry: HistoryEntry) -> str:
-    return sha256("\0".join((parent, diff, str(entry.created_ns), entry.created_by)).encode()).hexdigest()
+def _image_id(parsed: ParsedConfig, parent: str, diff: str, entry: HistoryEntry) -> str:
+    """Of all that is told of it: who has the id can then say nothing else of the image."""
+    history = str(entry.created_ns), entry.created_by, entry.author, entry.comment
+    return sha256("\0".join((parent, diff, *history, str(parsed.platform))).encode()).hexdigest()
 
 
 def _made_by(entry: HistoryEntry) -> Config:

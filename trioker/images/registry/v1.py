@@ -13,6 +13,7 @@ import attrs
 from trioker.http.client import Client, Headers, Upload, parse_url
 from trioker.http.client.urls import redirected
 from trioker.images.registry.documents import printable
+from trioker.images.registry.manifests import CONFIG_BYTES
 from trioker.images.registry.names import DOCKER_HUB, Registries, endpoints
 from trioker.images.registry.v1_forms import (
     Entry,
@@ -132,7 +133,12 @@ class Registry:
 
     async def image(self, image_id: str) -> Reply:
         """The image's JSON as it is (pull 4)."""
-        return await self._get(f"/images/{image_id}/json")
+        reply = await self._get(f"/images/{image_id}/json")
+        if len(reply.body) > CONFIG_BYTES:
+            raise TriokerError(
+                f"{reply.where}: an image's JSON of {len(reply.body)} bytes, more than the {CONFIG_BYTES} allowed"
+            )
+        return reply
 
     def layer(self, image_id: str) -> AbstractAsyncContextManager[Download]:
         """The image's own layer, a tar in any compression (pull 5)."""

@@ -37,6 +37,7 @@ def parse_image(document: Document, image_id: str, parent: str) -> Image:
         config=parse_image_config(document.document("config")) if document.has("config") else None,
         architecture=kernel_word(platform),
         docker_version=document.text("docker_version"),
+        foreign=True,
     )
 
 
