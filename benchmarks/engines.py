@@ -38,7 +38,19 @@ def engines(scratch: Path) -> Iterator[Engine]:
 
 
 def _trioker(disk: Path, host: str) -> Engine:
-    command = [sys.executable, str(PYZ), "-d", "-H", host, "-g", f"{disk}/data", "--exec-root", "/run/trioker"]
+    network = ["-b", "none"]
+    command = [
+        sys.executable,
+        str(PYZ),
+        "-d",
+        "-H",
+        host,
+        "-g",
+        f"{disk}/data",
+        "--exec-root",
+        "/run/trioker",
+        *network,
+    ]
     return Engine("trioker", disk, command, host)
 
 

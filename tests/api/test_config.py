@@ -28,8 +28,8 @@ def test_every_field_is_read():
         "VolumesFrom": "abc",
     }  # fmt: skip
     assert config_from_json(Fields.of(body)) == Config(
-        hostname="h", user="u", memory=2**20, memory_swap=-1, cpu_shares=2, attach_stdin=True, attach_stdout=True, attach_stderr=True,
-        port_specs=("80", ":80", "4500:80", "127.0.0.1::53/udp"), tty=True, open_stdin=True, stdin_once=True, env=("A=b=c", "K"), command=("date", "-u"),
+        hostname="h", user="u", memory=2**20, memory_swap=-1, cpu_shares=2, attach_stdin=True, attach_stdout=True, attach_stderr=True, tty=True,
+        port_specs=("80", ":80", "4500:80", "127.0.0.1::53/udp"), open_stdin=True, stdin_once=True, env=("A=b=c", "K"), command=("date", "-u"),
         dns=("8.8.8.8", "::1"), image="base", volumes=("/data", "/x"), volumes_from="abc",
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from build_yard import Yard
 from busybox import busybox_tar
 from daemon import Daemon, running_daemon
 from forked import in_child
-from network_lab import HOST, Lab, state
+from network_lab import HOST, Lab, shown, state
 from polling import wait_until
 
 from trioker.linux.syscalls import CLONE_NEWNET, unshare
@@ -145,6 +145,7 @@ def test_steps_of_a_build_have_the_network_unless_they_want_none(lab, running):
 
 @on_a_host
 def test_nothing_is_left_on_the_host_of_a_daemon_that_cleans_up(lab, running):
+    wait_until(lambda: not shown("ip", "-6", "addr", "show", "tentative"), "the lab's own addresses")
     before = state()
     with running("--cleanup", "--ipv6") as daemon:
         start(daemon, "sleep 1000", "4500:80")
