@@ -187,24 +187,25 @@ def test_a_killed_monitor_takes_its_container_along(lab):
         os.rmdir(directory)
 
 
-@pytest.mark.parametrize("name", ["trioker-init", "trioker-monitor"])
-def test_what_waits_for_an_order_is_replaced_when_killed(lab, name):
-    victim = the_one_named(lab, name)
-    os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: named(lab, name) not in ([], [victim]))
+@pytest.mark.parametrize("killed", ["trioker-init", "trioker-monitor"])
+def test_what_waits_for_an_order_is_replaced_when_killed(lab, killed):
+    before = settled(lab)
+    os.kill(before[killed], signal.SIGKILL)
+    # With one of the two the other goes, too.
+    wait_until(lambda: set(before.values()).isdisjoint(settled(lab).values()))
     assert lab.run("one", "true") == ("", 0)
 
 
-def the_one_named(lab, name):
-    """Its pid. A child bears its parent's name until it has chosen its own, so look until only one does."""
-    found = []
+def settled(lab):
+    """The pids of a monitor and its init, waiting. A child bears its parent's name until it has chosen its own, so look until there is one each."""
+    found = {}
 
-    def alone():
-        found[:] = named(lab, name)
-        return len(found) == 1
+    def complete():
+        found.update({name: named(lab, name) for name in ("trioker-init", "trioker-monitor")})
+        return all(len(pids) == 1 for pids in found.values())
 
-    wait_until(alone)
-    return found[0]
+    wait_until(complete)
+    return {name: pid for name, (pid,) in found.items()}
 
 
 def named(lab, name):

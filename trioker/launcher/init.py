@@ -51,7 +51,9 @@ def main(around: Surroundings) -> NoReturn:
     """Make an init and be it. On version 2 of control groups it is born into a directory that the order names, so it is made later."""
     process.set_name("trioker-init")
     born_inside = bool(around.hierarchies.v2)
-    if not born_inside:
+    if born_inside:
+        die_with(around.monitor)  # or it would take an order that nobody sees to the end
+    else:
         continue_as_child(None)
     made = None if born_inside or _waiting(around.daemon) else _prepare_early(around)
     kind, fds = take_order(around.daemon)

@@ -1,0 +1,78 @@
+"""This host and the one daemon on it, in the places of a real host: data on a disk, the rest on a tmpfs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from busybox import busybox_tar
+from daemon import Daemon, remove_all, traces
+from host_state import links, mount_table
+
+BROUGHT = Path(__file__).parent.parent
+PYZ = BROUGHT / "trioker.pyz"
+HOME, EXEC_ROOT = Path("/var/lib/host"), Path("/run/trioker")
+IMAGE = "base"
+"""Made of this host's busybox."""
+_WITHIN = 300  # seconds for a program that ends by itself
+
+_daemons: list[Daemon] = []
+
+
+def daemon() -> Daemon:
+    """It may not run yet, or no more."""
+    if not _daemons:
+        HOME.mkdir(exist_ok=True)
+        _daemons.append(Daemon(PYZ, HOME, "--log-opt", "max-size=100m"))
+        _daemons[0].exec_root = EXEC_ROOT
+    return _daemons[0]
+
+
+def check(*, say: Any) -> str:
+    """What ``check-host`` tells; it must find all that is needed."""
+    return program("check-host")
+
+
+def demo(*, say: Any) -> str:
+    """The demo: a container's whole life, and nothing left of it."""
+    return _run(str(BROUGHT / "demo.py"), str(PYZ))
+
+
+def start(*, say: Any) -> None:
+    """Start the daemon. It has an image IMAGE afterwards."""
+    daemon().start()
+    if not any(row.get("Repository") == IMAGE for row in daemon().api.ok("GET", "/images/json")):
+        daemon().api.import_image(busybox_tar(), IMAGE)
+
+
+def stop(*, say: Any) -> None:
+    """Remove the containers and stop the daemon: nothing is left of them."""
+    ids = remove_all(daemon().api) | daemon().api.made
+    assert daemon().stop() == 0, daemon().log_text()
+    assert not (left := traces(daemon(), ids)), left
+    assert not EXEC_ROOT.exists(), list(EXEC_ROOT.rglob("*"))
+    assert state() == _AT_FIRST
+
+
+def program(*arguments: str) -> str:
+    """What trioker's file prints."""
+    return _run(str(PYZ), *arguments)
+
+
+def _run(*command: str) -> str:
+    environment = os.environ | {"TMPDIR": "/var/lib"}
+    done = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, timeout=_WITHIN, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def state() -> dict[str, list[str]]:
+    """What a daemon must leave as it was."""
+    groups = [directory for directory, _, _ in os.walk("/sys/fs/cgroup")]
+    return {"mounts": mount_table(), "links": sorted(links()), "groups": sorted(groups)}
+
+
+_AT_FIRST = state()

@@ -1,0 +1,114 @@
+"""Images made until the power goes, and what there must be of them when it is back.
+
+Each image is named by a number and holds what that number says, so that anybody can tell later whether it is whole.
+"""
+
+import itertools
+import random
+import tarfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from io import BytesIO
+from typing import Any
+
+from api_client import Api
+from build_yard import BUILT, context
+from busybox import small_tar
+from host import HOME, IMAGE, daemon
+from host_state import bytes_below
+
+FILES = 12
+LONGEST = 60_000  # bytes of a file
+LINES = 20_000  # of a commit
+LEFT = 1_500_000
+"""Bytes: the state's database, the daemon's file and its log; far less than the images were."""
+
+
+def make_images(begin: int, *, say: Any) -> None:
+    """Import, commit and build at the same time and for ever; each image's name is said as soon as the daemon has acknowledged it."""
+
+    def repeat(kind: str, make: Callable[[Api, str, int], None]) -> None:
+        api = Api(daemon().api.address)
+        for number in itertools.count(begin):
+            make(api, f"{kind}:{number}", number)
+            say(f"{kind}:{number}")
+
+    with ThreadPoolExecutor() as threads:
+        done, _ = wait([threads.submit(repeat, *each) for each in MAKERS.items()], return_when="FIRST_EXCEPTION")
+        for each in done:
+            each.result()
+
+
+def check_images(acknowledged: list[str], *, say: Any) -> int:
+    """All that were acknowledged are there, and all that are there are whole. Returns how many there are."""
+    api = daemon().api
+    names = {name for name in _names(api) if not name.startswith(IMAGE)}
+    assert names >= set(acknowledged), sorted(set(acknowledged) - names)
+    for name in sorted(names):
+        assert _content(api, name).items() >= _expected(*name.split(":")).items(), name
+    return len(names)
+
+
+def remove_images(*, say: Any) -> int:
+    """Then nothing of them is on the disk, whole or not. Returns the bytes that are left."""
+    api = daemon().api
+    for row in api.ok("GET", "/containers/json?all=1"):
+        api.remove(row["Id"])
+    for name in _names(api):
+        api.ok("DELETE", f"/images/{name}")
+    assert api.ok("GET", "/images/json?all=1") == []
+    left = bytes_below(HOME) - (HOME / "trioker.pyz").stat().st_size
+    assert left < LEFT, left
+    return left
+
+
+def _names(api: Api) -> list[str]:
+    return [f"{row['Repository']}:{row['Tag']}" for row in api.ok("GET", "/images/json") if "Repository" in row]
+
+
+def _import(api: Api, name: str, number: int) -> None:
+    repository, _, tag = name.partition(":")
+    api.import_image(small_tar(**_files(number)), repository, tag)
+
+
+def _commit(api: Api, name: str, number: int) -> None:
+    repository, _, tag = name.partition(":")
+    with api.container("sh", "-c", f"seq {number} {number + LINES} > /numbers", image=IMAGE) as container:
+        assert api.wait(container) == 0
+        api.ok("POST", f"/commit?container={container}&repo={repository}&tag={tag}")
+
+
+def _build(api: Api, name: str, number: int) -> None:
+    answer = api.call(
+        "POST", f"/build?t={name}", context(f"FROM {IMAGE}\nRUN echo {number} > /n\nCOPY f* /\n", _files(number))
+    )
+    assert BUILT.search(answer.text), answer.text
+
+
+MAKERS = {"imported": _import, "committed": _commit, "built": _build}
+
+
+def _expected(kind: str, number: str) -> dict[str, bytes]:
+    return _numbers(int(number)) if kind == "committed" else _files(int(number))
+
+
+def _numbers(first: int) -> dict[str, bytes]:
+    return {"numbers": b"".join(b"%d\n" % each for each in range(first, first + LINES + 1))}
+
+
+def _files(number: int) -> dict[str, bytes]:
+    numbers = random.Random(number)
+    return {f"f{each}": numbers.randbytes(numbers.randrange(LONGEST)) for each in range(FILES)}
+
+
+def _content(api: Api, image: str) -> dict[str, bytes]:
+    """The files at its top, out of an export of a container that never runs."""
+    with api.container("none", image=image, start=False) as container:
+        return dict(_unpacked(api.ok("GET", f"/containers/{container}/export")))
+
+
+def _unpacked(tar: bytes) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(fileobj=BytesIO(tar)) as members:
+        for each in members:
+            if each.isfile():
+                yield each.name.removeprefix("./"), members.extractfile(each).read()
