@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.client import Client
+from benchmarks.client import Client, network
 from benchmarks.processes import running
 from benchmarks.registry import EMPTY, FULL
 from benchmarks.subject import Subject
@@ -38,14 +38,27 @@ def engines(scratch: Path) -> Iterator[Engine]:
 
 
 def _trioker(disk: Path, host: str) -> Engine:
-    command = [sys.executable, str(PYZ), "-d", "-H", host, "-g", f"{disk}/data", "--exec-root", "/run/trioker"]
+    networkless = ["-b", "none"] if network() == "none" else []
+    command = [
+        sys.executable,
+        str(PYZ),
+        "-d",
+        "-H",
+        host,
+        "-g",
+        f"{disk}/data",
+        "--exec-root",
+        "/run/trioker",
+        *networkless,
+    ]
     return Engine("trioker", disk, command, host)
 
 
 def _dockerd(disk: Path, host: str) -> Engine:
     state = ["--data-root", f"{disk}/data", "--exec-root", "/run/docker", "--pidfile", "/run/docker.pid"]
-    network = ["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]
-    command = ["dockerd", "-H", host, *state, *network, "--cgroup-parent", "/trioker-bench"]
+    no_bridge = ["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]
+    networkless = no_bridge if network() == "none" else []
+    command = ["dockerd", "-H", host, *state, *networkless, "--cgroup-parent", "/trioker-bench"]
     return Engine("dockerd", disk, command, host)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.__main__ import add_amount
+from benchmarks.client import NETWORK
 from benchmarks.engines import PYZ, engines, measured
 from benchmarks.plot import plot
 from benchmarks.report import table
@@ -80,7 +81,12 @@ def main() -> int:
     )
     parser.add_argument("--engines", default="trioker,dockerd,podman", help="which (default: %(default)s)")
     add_amount(parser)
+    parser.add_argument(
+        "--network", action="store_true", help="containers on each engine's bridge (default: loopback only)"
+    )
     given = parser.parse_args()
+    if given.network:
+        os.environ[NETWORK] = "bridge"
     if PRIVATE not in os.environ:
         return run_privately()
     given.out.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trioker.linux import capabilities, cgroups, syscalls
+from trioker.network import links, netlink, sysctls
+from trioker.network.netlink import Netlink
 from trioker.storage.discovery import list_drivers
 
 OK = "ok"
@@ -76,7 +78,9 @@ def look(root: Path, driver_dirs: Sequence[Path]) -> Iterator[Finding]:
     yield from control_groups(cgroups.detect())
     yield from namespaces()
     yield filters()
+    yield bridges()
     yield nftables()
+    yield forwarding()
     yield from drivers(root, driver_dirs)
 
 
@@ -194,8 +198,38 @@ def nftables() -> Finding:
     except OSError as error:
         refusal = str(error.strerror)
     if refusal:
-        return Finding(WARN, "nftables", f"{refusal}: containers will have no bridge network and no published ports")
-    return Finding(OK, "nftables", "containers can have a bridge network and published ports")
+        return Finding(
+            WARN,
+            "nftables",
+            f"{refusal}: containers reach nobody outside, and the daemon itself serves published ports",
+        )
+    return Finding(OK, "nftables", "containers can reach the world, and have published ports")
+
+
+def bridges() -> Finding:
+    """Whether a bridge and a pair of links can be made, tried in a network namespace of their own."""
+    refusal = _refusal(_make_bridge)
+    if refusal:
+        return Finding(WARN, "bridge", f"{refusal}: containers can have no network, the daemon needs '-b none'")
+    return Finding(OK, "bridge", "containers can have a network")
+
+
+def _make_bridge() -> None:
+    syscalls.unshare(syscalls.CLONE_NEWNET)
+    own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    with Netlink(netlink.ROUTE) as sock:
+        sock.request(links.add_bridge("bridge", "02:42:00:00:00:01", 1500))
+        port = socket.if_nametoindex("bridge")
+        sock.request(links.add_veth("outside", port, 1500, peer="inside", peer_mac="02:42:00:00:00:02", netns=own))
+
+
+def forwarding() -> Finding:
+    """Whether the host forwards packets."""
+    if sysctls.read("net/ipv4/ip_forward") == "1":
+        return Finding(OK, "forwarding", "packets are forwarded")
+    if os.access("/proc/sys/net/ipv4/ip_forward", os.W_OK):
+        return Finding(OK, "forwarding", "off; the daemon turns it on (unless --ip-forward=false)")
+    return Finding(WARN, "forwarding", "off, and cannot be turned on: containers reach nobody but the host")
 
 
 def _ask_nftables() -> str:

@@ -1,6 +1,6 @@
 """The composition root: the only file that knows every room. Opens them in order, closes them in reverse.
 
-Order of stopping: the API first, then the supervisor (containers live on), then the state.
+Order of stopping: the API first, then the supervisor (containers and their network live on), then the state.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from trioker.engine.configuration import Abilities
 from trioker.engine.containers import Containers, Rooms
 from trioker.engine.files import Files
 from trioker.engine.steps import Workshop
-from trioker.http.addresses import BadAddress, parse_address
+from trioker.http.addresses import BadAddress, Tcp, parse_address
 from trioker.http.client import Client, Proxies
 from trioker.http.listeners import Listener, ListenError, open_listeners
 from trioker.http.server import serve
@@ -42,6 +42,9 @@ from trioker.model.errors import NotFound, TriokerError
 from trioker.model.ids import short_id
 from trioker.model.options import DaemonOptions
 from trioker.model.usage import DiskUsage, LayerUsage
+from trioker.network.network import Network
+from trioker.network.opening import daemon_network
+from trioker.network.without import Without
 from trioker.runtime.runtime import Runtime
 from trioker.runtime.spec import Place
 from trioker.runtime.zygote import Zygote
@@ -106,15 +109,27 @@ async def run(options: DaemonOptions) -> None:
                 async with (
                     open_store(options.root, database, choice) as store,
                     open_client(options.registries, Proxies.from_environment(os.environ)) as client,
+                    open_network(options, database) as network,
                     trio.open_nursery() as nursery,
                 ):
                     zygote = Zygote()
                     await nursery.start(zygote.supervise)
                     log.info("trioker %s, storage driver %s on %s", __version__, store.driver.name, options.root)
-                    ground = Ground(options, database, store.layers, Runtime(zygote, place), client, nursery)
+                    ground = Ground(options, database, store.layers, Runtime(zygote, place), network, client, nursery)
                     await serve_api(options, await open_backend(ground), signals)
                     nursery.cancel_scope.cancel()
         notify("STOPPING=1")
+
+
+def open_network(
+    options: DaemonOptions, database: Database
+) -> contextlib.AbstractAsyncContextManager[Network | Without]:
+    """The containers' network, with the places that containers had when the last daemon ended."""
+    addresses = map(parse_address, options.listeners)
+    guarded = tuple(each.port for each in addresses if isinstance(each, Tcp))
+    live = [each.endpoint for each in database.containers() if each.endpoint]
+    wanted = attrs.evolve(options.network, guarded_ports=guarded)
+    return daemon_network(wanted, database, live, cleanup=options.cleanup)
 
 
 @attrs.frozen
@@ -125,6 +140,7 @@ class Ground:
     database: Database
     layers: LayerStore
     runtime: Runtime
+    network: Network | Without
     client: Client
     nursery: trio.Nursery
 
@@ -150,7 +166,7 @@ async def open_backend(ground: Ground) -> Backend:
         unpacker=runtime,
         blobs=blobs,
     )
-    workshop = Workshop(runtime, layers, files)
+    workshop = Workshop(runtime, layers, files, ground.network)
     builder = Builder(images, layers, runtime, workshop, registries.pull_base, Opener(ground.client), temporary)
     inserter = Inserter(images, layers, runtime, partial(download, ground.client), temporary)
     system = System(containers, images, blobs, layers, files, ground.options.debug, abilities)
@@ -167,7 +183,7 @@ async def open_engine(ground: Ground, files: Files, abilities: Abilities) -> tup
     fetch = partial(download, ground.client)
     images = ImageStore(ImageRooms(database, layers, runtime, fetch, time.time_ns, users, __version__), layers.keys())
     containers = Containers(
-        Rooms(runtime, layers, images, database),
+        Rooms(runtime, layers, images, database, ground.network),
         files,
         ground.nursery,
         log_policy=ground.options.container_logs,

@@ -140,7 +140,7 @@ def libraries(program: str) -> list[str]:
 def daemon(pyz: Path, scratch: Path) -> Iterator[Api]:
     """The daemon, up; stopped at the end. Its log is shown if anything fails."""
     sock = scratch / "trioker.sock"
-    places = ["-H", f"unix://{sock}", "-g", str(scratch / "root"), "--exec-root", str(scratch / "run")]
+    places = ["-H", f"unix://{sock}", "-g", str(scratch / "root"), "--exec-root", str(scratch / "run"), "-b", "none"]
     with (scratch / "log").open("w+b") as log:
         process = subprocess.Popen(
             [sys.executable, str(pyz), "-d", *places], stdin=subprocess.DEVNULL, stdout=log, stderr=log

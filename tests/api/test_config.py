@@ -23,13 +23,13 @@ def refusal(**fields):
 def test_every_field_is_read():
     body = {
         "Hostname": "h", "User": "u", "Memory": 2**20, "MemorySwap": -1, "CpuShares": 2, "AttachStdin": True, "AttachStdout": True,
-        "AttachStderr": True, "PortSpecs": ["80", ":80", "4500:80"], "Tty": True, "OpenStdin": True, "StdinOnce": True,
+        "AttachStderr": True, "PortSpecs": ["80", ":80", "4500:80", "127.0.0.1::53/udp"], "Tty": True, "OpenStdin": True, "StdinOnce": True,
         "Env": ["A=b=c", "K"], "Cmd": ["date", "-u"], "Dns": ["8.8.8.8", "::1"], "Image": "base", "Volumes": {"/data": {}, "/x": None},
         "VolumesFrom": "abc",
     }  # fmt: skip
     assert config_from_json(Fields.of(body)) == Config(
-        hostname="h", user="u", memory=2**20, memory_swap=-1, cpu_shares=2, attach_stdin=True, attach_stdout=True, attach_stderr=True,
-        port_specs=("80", ":80", "4500:80"), tty=True, open_stdin=True, stdin_once=True, env=("A=b=c", "K"), command=("date", "-u"),
+        hostname="h", user="u", memory=2**20, memory_swap=-1, cpu_shares=2, attach_stdin=True, attach_stdout=True, attach_stderr=True, tty=True,
+        port_specs=("80", ":80", "4500:80", "127.0.0.1::53/udp"), open_stdin=True, stdin_once=True, env=("A=b=c", "K"), command=("date", "-u"),
         dns=("8.8.8.8", "::1"), image="base", volumes=("/data", "/x"), volumes_from="abc",
     )  # fmt: skip
 
@@ -134,11 +134,11 @@ def test_a_volume_is_an_absolute_path_below_the_root(path):
 
 
 @pytest.mark.parametrize(
-    "spec", ["", "x", "0", ":", "80:", "1:2:3", "65536", ":70000", "0:80", "80/tcp", " 80", "\uff18\uff10", "-1"]
+    "spec", ["", "x", "0", ":", "80:", "1:2:3", "65536", ":70000", "0:80", "80/sctp", "\uff18\uff10", "-1"]
 )
-def test_a_port_spec_has_one_of_three_forms(spec):
+def test_a_port_spec_names_ports_of_both_sides_an_address_and_a_protocol_or_some_of_them(spec):
     assert refusal(PortSpecs=[spec]).startswith(
-        'PortSpecs: expected "80", ":80" or "4500:80" with ports 1 to 65535, got '
+        f'PortSpecs: expected "80", ":80", "4500:80" or "127.0.0.1:4500:80/udp": Invalid port format: {spec!r}'
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from trioker.model.container import ChangeKind, Config, Phase, State, VolumeMount
 from trioker.model.errors import Impossible, InvalidParameter, LaunchFailed, NotFound, TriokerError
+from trioker.model.network import Endpoint, PublishedPort
 from trioker.testing.fake_backend import fake_id
 
 RUNNING = State(Phase.RUNNING, pid=4711, started_ns=1_367_854_156_000_000_000)
@@ -97,9 +98,35 @@ async def test_inspect_tells_the_state(ask, fake, state, *, started, mapping, vo
     ]
     assert list(shape["State"].values())[:5] == [state.running, state.pid, state.exit_code, started, False]
     assert shape["NetworkSettings"] == {
-        "IPAddress": "", "IpAddress": "", "IPPrefixLen": 0, "IpPrefixLen": 0, "Gateway": "", "Bridge": "", "PortMapping": mapping,
+        "IPAddress": "", "IpAddress": "", "IPPrefixLen": 0, "IpPrefixLen": 0, "Gateway": "", "Bridge": "", "PortMapping": mapping, "Ports": mapping,
     }  # fmt: skip
     assert shape["Volumes"] == volumes
+
+
+async def test_a_running_container_shows_its_place_on_the_network(ask, fake):
+    ports = (
+        PublishedPort("tcp", "", 4500, 22),
+        PublishedPort("tcp", "", 49153, 80),
+        PublishedPort("udp", "127.0.0.1", 53, 53),
+    )
+    place = Endpoint("id", "trioker0", "veth", "02:42", "10.213.0.2", 16, "10.213.0.1", ports=ports)
+    container = fake.add_container("a", RUNNING)
+    fake.containers.records[0] = attrs.evolve(container, endpoint=place)
+    assert (await ask("GET", "/containers/json")).json[0]["Ports"] == "127.0.0.1:53->53/udp, 4500->22, 49153->80"
+    assert (await ask("GET", f"/containers/{container.id}/json")).json["NetworkSettings"] == {
+        "IPAddress": "10.213.0.2",
+        "IpAddress": "10.213.0.2",
+        "IPPrefixLen": 16,
+        "IpPrefixLen": 16,
+        "Gateway": "10.213.0.1",
+        "Bridge": "trioker0",
+        "PortMapping": {"22": "4500", "80": "49153", "53/udp": "53"},
+        "Ports": {
+            "22/tcp": [{"HostIp": "0.0.0.0", "HostPort": "4500"}],
+            "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "49153"}],
+            "53/udp": [{"HostIp": "127.0.0.1", "HostPort": "53"}],
+        },
+    }
 
 
 async def test_inspect_tells_a_killed_one_and_a_failed_start(ask, fake):

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from trioker.cli.daemon import parse_daemon
+from trioker.model.network import NetworkOptions
 from trioker.model.options import DaemonOptions, RegistryOptions, TlsFiles
 from trioker.model.run import LogPolicy
 
@@ -32,7 +33,9 @@ def test_every_option_is_understood():
         "-d -H unix:///a -H tcp://[::1]:1 -g /root -s vfs --storage-opt a=1 --storage-opt b=2 --driver-dir /d1 --driver-dir /d2 --api-enable-cors "
         "-p /pid --exec-root /exec -D --log-format json --log-opt max-size=1k --log-opt max-file=2 --host-name One --host-name two "
         "--default-registry http://h:5000 --registry-mirror https://m1 --registry-mirror m2:5000 --insecure-registry h:5000 "
-        "--insecure-registry 10.0.0.0/8 --registry-ca /ca --blob-limit 1g"
+        "--insecure-registry 10.0.0.0/8 --registry-ca /ca --blob-limit 1g "
+        "-b br0 --bip 10.1.0.1/16 --ipv6 --icc=false --ip-forward=false --iptables=false --port-range 5000-5009 --mtu 1400 "
+        "--dns 9.9.9.9 --dns fd00::1 --cleanup"
     )
     assert parse_daemon(text.split()) == DaemonOptions(
         listeners=("unix:///a", "tcp://[::1]:1"),
@@ -54,7 +57,40 @@ def test_every_option_is_understood():
             ca=Path("/ca"),
             blob_limit=2**30,
         ),
+        network=NetworkOptions(
+            bridge="br0",
+            address="10.1.0.1/16",
+            ipv6=True,
+            icc=False,
+            forward=False,
+            firewall=False,
+            first_port=5000,
+            last_port=5009,
+            mtu=1400,
+            dns=("9.9.9.9", "fd00::1"),
+        ),
+        cleanup=True,
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("-b a/b", "bad bridge name 'a/b'"),
+        ("--bip 10.0.0.1", "the length of the prefix is missing"),
+        ("--bip 10.0.0.0/8", "it is the network's own"),
+        ("--icc maybe", "invalid choice: 'maybe'"),
+        ("--port-range 5000", "'5000' is not a range of ports"),
+        ("--port-range 9-8", "'9-8' is not a range of ports"),
+        ("--port-range 0-70000", "is not a range of ports"),
+        ("--mtu 100", "is not a number of bytes from 576"),
+        ("--mtu 1000 --ipv6", "--ipv6 needs an --mtu of at least 1280"),
+        ("--dns localhost", "'localhost' is not an IP address"),
+        ("--dns fe80::1%eth0", "is not an IP address"),
+    ],
+)
+def test_an_option_about_the_network_that_cannot_be_is_refused(capsys, text, why):
+    assert why in refusal(capsys, *text.split())
 
 
 def test_the_long_names_docker_users_know_are_understood():

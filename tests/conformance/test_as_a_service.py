@@ -65,6 +65,8 @@ def started(pyz: Path, directory: Path, *flags: str, **popen: object) -> Iterato
         str(directory / "root"),
         "--exec-root",
         str(directory / "exec"),
+        "-b",
+        "none",
         *flags,
     ]
     if "prefix" in popen:
@@ -140,7 +142,7 @@ def test_the_sockets_of_systemd_are_served_and_it_is_told_when_ready(pyz: Path, 
 def test_what_cannot_be_started_says_why_in_a_line(
     pyz: Path, tmp_path: Path, flags: tuple[str, ...], word: str
 ) -> None:
-    places = ("-g", str(tmp_path / "root"), "--exec-root", str(tmp_path / "exec"))
+    places = ("-g", str(tmp_path / "root"), "--exec-root", str(tmp_path / "exec"), "-b", "none")
     done = subprocess.run(
         [sys.executable, str(pyz), "-d", *places, *flags], capture_output=True, text=True, timeout=30, check=False
     )
@@ -151,7 +153,7 @@ def test_what_cannot_be_started_says_why_in_a_line(
 
 def test_a_taken_address_is_refused_and_named(pyz: Path, tmp_path: Path, daemon: Daemon) -> None:
     for address in (f"tcp://127.0.0.1:{daemon.port}", f"unix://{daemon.socket}"):
-        places = ("-g", str(tmp_path / "root"), "--exec-root", str(tmp_path / "exec"))
+        places = ("-g", str(tmp_path / "root"), "--exec-root", str(tmp_path / "exec"), "-b", "none")
         done = subprocess.run(
             [sys.executable, str(pyz), "-d", *places, "-H", address],
             capture_output=True,

@@ -1,4 +1,6 @@
+import os
 import signal
+from functools import partial
 
 import pytest
 import trio
@@ -7,7 +9,7 @@ from trioker.engine.files import Files
 from trioker.engine.steps import Workshop
 from trioker.model.container import Config
 from trioker.model.errors import LaunchFailed
-from trioker.testing.fake_rooms import FakeLayers, FakeProcess, FakeRuntime
+from trioker.testing.fake_rooms import FakeLayers, FakeNetwork, FakeProcess, FakeRuntime
 
 CONFIG = Config(command=("make",), tty=True, open_stdin=True)
 ID = "e" * 64
@@ -19,8 +21,13 @@ def runtime():
 
 
 @pytest.fixture
-def workshop(runtime, tmp_path):
-    return Workshop(runtime, FakeLayers(), Files.below(tmp_path))
+def network():
+    return FakeNetwork()
+
+
+@pytest.fixture
+def workshop(runtime, network, tmp_path):
+    return Workshop(runtime, FakeLayers(), Files.below(tmp_path), network)
 
 
 class Log:
@@ -117,3 +124,37 @@ async def test_another_failed_start_is_raised(runtime, workshop):
     runtime.processes.append(LaunchFailed("user", "unable to find user x", 1))
     with pytest.raises(LaunchFailed):
         await workshop.run("a" * 64, CONFIG, Log(), ID)
+
+
+async def test_a_step_has_a_place_on_the_network_and_files_of_names_for_as_long_as_it_runs(
+    runtime, workshop, network, nursery
+):
+    process = FakeProcess()
+    runtime.processes.append(process)
+    nursery.start_soon(workshop.run, "a" * 64, CONFIG, Log(), ID)
+    await trio.testing.wait_all_tasks_blocked()
+    assert network.connected == [ID]
+    assert [each.path for each in runtime.runs[0].binds] == ["/etc/resolv.conf", "/etc/hosts", "/etc/hostname"]
+    assert os.listdir(workshop.files.steps) == [ID]
+    process.ends()
+    while network.places:
+        await trio.testing.wait_all_tasks_blocked(0.001)
+    assert os.listdir(workshop.files.steps) == []
+
+
+async def test_a_step_without_a_network_gets_no_place(runtime, workshop, network):
+    process = FakeProcess()
+    runtime.processes.append(process)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(workshop.run, connected=False), "a" * 64, CONFIG, Log(), ID)
+        await trio.testing.wait_all_tasks_blocked()
+        process.ends()
+    assert (network.connected, network.gone) == ([], [])
+
+
+async def test_a_step_that_cannot_be_connected_leaves_nothing(workshop, network):
+    network.broken = OSError("no more links")
+    with pytest.raises(LaunchFailed, match="no more links"):
+        await workshop.run("a" * 64, CONFIG, Log(), ID)
+    assert network.places == {}
+    assert os.listdir(workshop.files.steps) == []

@@ -1,12 +1,13 @@
 import os
 import signal
+from pathlib import Path
 
 import attrs
 import pytest
 import trio
 
 from trioker.model.container import Config, Phase
-from trioker.model.errors import Impossible, LaunchFailed, NotFound, TriokerError
+from trioker.model.errors import Conflict, Impossible, LaunchFailed, NotFound, TriokerError
 from trioker.model.run import Exit
 from trioker.testing.fake_rooms import FakeProcess, FakeRecords
 
@@ -45,14 +46,66 @@ async def test_the_intent_to_start_is_stored_before_the_launch(house):
     phases = []
     launch = house.runtime.launch
 
-    async def observed(run, mounts):
-        phases.append(house.records.saved[run.id].state.phase)
-        return await launch(run, mounts)
+    async def observed(run, mounts, connect):
+        record = house.records.saved[run.id]
+        phases.append((record.state.phase, record.endpoint))
+        return await launch(run, mounts, connect=connect)
 
     house.runtime.launch = observed
     created = await house.containers.create(DATE)
     await house.containers.start(created.id)
-    assert phases == [Phase.STARTING]
+    assert phases == [(Phase.STARTING, house.network.places[house.containers.get(created.id).id])]
+
+
+async def test_a_container_has_its_place_on_the_network_while_it_runs(house):
+    process = FakeProcess()
+    name = await start_with(house, attrs.evolve(DATE, port_specs=("80",)), process)
+    record = house.containers.get(name)
+    assert house.network.connected == [record.id]
+    assert [(port.public, port.private) for port in record.endpoint.ports] == [(4000, 80)]
+    process.ends()
+    await house.containers.wait(name)
+    assert house.network.gone == [record.endpoint]
+    assert house.containers.get(name).endpoint is None
+
+
+async def test_ports_are_free_when_a_caller_hears_of_the_end(house):
+    process = FakeProcess()
+    name = await start_with(house, attrs.evolve(DATE, port_specs=("80",)), process)
+    await house.containers.kill(name)
+    assert house.network.places == {}
+
+
+async def test_a_port_that_is_taken_fails_the_start_and_leaves_no_place(house):
+    created = await house.containers.create(attrs.evolve(DATE, port_specs=("1:80",)))
+    with pytest.raises(Conflict, match="Port already in use: 1"):
+        await house.containers.start(created.id)
+    state = house.containers.get(created.id).state
+    assert (state.phase, state.error) == (Phase.EXITED, "Port already in use: 1")
+    assert house.network.places == {}
+
+
+async def test_a_start_that_fails_gives_its_place_back(house):
+    house.network.broken = OSError("no more links")
+    created = await house.containers.create(DATE)
+    with pytest.raises(LaunchFailed, match="no more links"):
+        await house.containers.start(created.id)
+    assert house.network.places == {}
+    assert len(house.network.gone) == 1
+    house.network.broken = None
+    await house.containers.start(created.id)
+    assert house.containers.get(created.id).endpoint
+
+
+async def test_a_place_is_given_back_for_a_container_that_ended_while_there_was_no_daemon(build):
+    records = FakeRecords()
+    first = build(records=records)
+    created = await first.containers.create(DATE)
+    await first.containers.start(created.id)
+    later = build(records=records)
+    await later.containers.recover()
+    assert [each.container for each in later.network.gone] == [later.containers.get(created.id).id]
+    assert records.saved[later.containers.get(created.id).id].endpoint is None
 
 
 async def test_wait_answers_with_the_exit_code_and_the_end_is_stored(house):
@@ -282,4 +335,10 @@ async def test_the_files_of_a_container_are_made_when_it_starts(house):
     record = house.containers.get(created.id)
     with open(record.resolv_conf) as file:
         assert file.read() == "nameserver 9.9.9.9\n"
+    own = {each.path: Path(each.source).read_text() for each in house.runtime.runs[0].binds if each.path != "/data"}
+    assert own == {
+        "/etc/resolv.conf": "nameserver 9.9.9.9\n",
+        "/etc/hosts": f"{record.endpoint.address} {created.id}\n",
+        "/etc/hostname": f"{created.id}\n",
+    }
     assert os.listdir(house.files.volumes) == [record.volumes[0].volume]

@@ -21,7 +21,8 @@ class Daemon:
     """One set of places (root, exec root, Unix socket, loopback port, log) and the daemon that runs on them, again and again if wanted.
 
     It runs from a copy of the file in its own directory: so each of its processes, the launcher's too, shows ``directory`` in its command line.
-    ``prefix`` is a command that ends by executing the daemon's, for example in a mount namespace of its own.
+    ``prefix`` is a command that ends by executing the daemon's, for example in a mount namespace of its own. Containers have no network, so
+    that the machine's own stays as it is; ``-b`` among the flags is for those who have put themselves into a network namespace.
     """
 
     def __init__(self, pyz: Path, directory: Path, *flags: str, prefix: Sequence[str] = ()) -> None:
@@ -50,7 +51,7 @@ class Daemon:
     def command(self) -> list[str]:
         return [
             *self.prefix, sys.executable, str(self._file), "-d", "-H", f"unix://{self.socket}", "-H", f"tcp://127.0.0.1:{self.port}",
-            "-g", str(self.root), "--exec-root", str(self.exec_root), *self.flags,
+            "-g", str(self.root), "--exec-root", str(self.exec_root), "-b", "none", *self.flags,
         ]  # fmt: skip
 
     def start(self) -> None:

@@ -16,6 +16,7 @@ from trioker.engine.steps import Workshop
 from trioker.linux import cgroups
 from trioker.model.container import Config
 from trioker.model.ids import new_id
+from trioker.network.without import Without
 from trioker.runtime.runtime import Runtime
 from trioker.runtime.spec import Place
 from trioker.runtime.zygote import Zygote
@@ -123,7 +124,7 @@ async def tree_lab(path: Path, driver: str):
         await nursery.start(zygote.supervise)
         runtime = Runtime(zygote, place)
         layers = await LayerStore.open(DRIVERS[driver](path / "layers", {}), Records())
-        yield Lab(layers, runtime, Workshop(runtime, layers, Files.below(path / "files")), place)
+        yield Lab(layers, runtime, Workshop(runtime, layers, Files.below(path / "files"), Without()), place)
         assert os.listdir(path / "run") == []
         nursery.cancel_scope.cancel()
     cgroups.remove_parent(cgroups.detect(), group)

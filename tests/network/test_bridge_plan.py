@@ -94,3 +94,11 @@ def test_the_mtu_is_the_most_preferred_uplinks_and_never_the_bridges_own():
 def test_a_name_the_kernel_refuses_is_refused(name):
     with pytest.raises(InvalidParameter, match="bad bridge name"):
         checked_name(name)
+
+
+def test_a_bridge_with_containers_of_another_store_is_not_taken_over():
+    theirs = Link(9, "vethabcdef0dead", "veth", OURS.number, 1500, "")
+    shared = with_bridge()._replace(links=[*with_bridge().links, theirs])
+    with pytest.raises(Conflict, match="has containers of another trioker on it: choose another name with -b"):
+        plan(shared, STILL, None, [])
+    assert plan(shared, STILL, RECORD, []).made

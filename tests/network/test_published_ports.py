@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from trioker.model.errors import Conflict, InvalidParameter
 from trioker.model.network import PublishedPort
-from trioker.network.ports import Ports, PortSpec, parse_port
+from trioker.model.ports import PortSpec, parse_port
+from trioker.network.ports import Ports
 
 
 class HostPorts:

@@ -12,6 +12,7 @@ import trio.testing
 from trioker.model.container import Config, Container, Phase, State
 from trioker.model.image import Image, Tag
 from trioker.model.layer import LayerRecord
+from trioker.model.network import Before, NetworkRecord
 from trioker.state import connection as connection_module
 from trioker.state.connection import Connection, Statement, Write
 from trioker.state.database import Database, open_database
@@ -261,3 +262,21 @@ def test_values_sqlite_cannot_hold_are_a_state_error(path):
     with pytest.raises(StateError):
         connection.apply([Write((Statement("INSERT INTO layers VALUES (?, '', 1)", ("\udcff",)),))])
     connection.close()
+
+
+async def test_the_network_is_noted_and_forgotten(tmp_path):
+    record = NetworkRecord("trioker0", True, "10.213.0.1/16", before=(Before("net/ipv4/ip_forward", "0", "1"),))
+    async with open_database(tmp_path / "state.db") as database:
+        assert database.network() is None
+        await database.save_network(record)
+    async with open_database(tmp_path / "state.db") as database:
+        assert database.network() == record
+        await database.save_network(None)
+        assert database.network() is None
+
+
+async def test_a_damaged_note_of_the_network_is_told(tmp_path):
+    async with open_database(tmp_path / "state.db") as database:
+        await database.save_meta("network", "{}")
+        with pytest.raises(StoreDamaged, match="network's record: address: missing"):
+            database.network()

@@ -5,9 +5,12 @@ import os
 from collections.abc import Sequence
 
 from trioker.cli import values
+from trioker.cli.networking import add_networking, network_options
 from trioker.cli.parser import Parser
 from trioker.cli.registries import add_registries, registry_options
 from trioker.http.addresses import DEFAULT_PORT, BadAddress, check_exposure, parse_address
+from trioker.model.errors import InvalidParameter
+from trioker.model.network import NetworkOptions
 from trioker.model.options import DaemonOptions, TlsFiles
 from trioker.model.run import LogPolicy
 
@@ -41,6 +44,8 @@ def parse_daemon(arguments: Sequence[str], *, flagged: bool = False) -> DaemonOp
         log_json=given.log_format == "json",
         container_logs=_log_limits(parser, given.log_opt),
         registries=registry_options(given),
+        network=_network(parser, given),
+        cleanup=given.cleanup,
     )
 
 
@@ -53,6 +58,7 @@ def _parser() -> Parser:
     _add_tls(parser.add_argument_group("TLS, on every TCP address"))
     _add_storage(parser.add_argument_group("storage"))
     add_registries(parser.add_argument_group("registries"))
+    add_networking(parser.add_argument_group("containers' network"))
     _add_running(parser.add_argument_group("running"))
     return parser
 
@@ -166,6 +172,13 @@ def _tls(parser: Parser, given: argparse.Namespace) -> TlsFiles | None:
     if given.tls == "true" or any(files.values()):
         parser.error("TLS without --tlsverify would let every client in: add --tlsverify")
     return None
+
+
+def _network(parser: Parser, given: argparse.Namespace) -> NetworkOptions:
+    try:
+        return network_options(given)
+    except InvalidParameter as error:
+        parser.error(str(error))
 
 
 def _check_exposure(parser: Parser, listeners: Sequence[str], *, secured: bool | None) -> None:

@@ -15,12 +15,12 @@ from trioker.engine.attach import LiveAttachment, LoggedAttachment, Source, atta
 from trioker.engine.cell import ActiveRun, Cell
 from trioker.engine.commit import draft_image, split_changes
 from trioker.engine.configuration import Abilities, complete, merge
-from trioker.engine.files import Files
+from trioker.engine.files import Files, Names
 from trioker.engine.flow import carry
 from trioker.engine.lifecycle import Step
 from trioker.engine.names import IdIndex
 from trioker.engine.output import STDERR, open_log, send_log
-from trioker.engine.ports import Images, Layers, Process, Records, Runtime, Send
+from trioker.engine.ports import Images, Layers, Network, Process, Records, Runtime, Send
 from trioker.launcher.logfile import log_end
 from trioker.model.attach import AttachRequest, LogText
 from trioker.model.commit import Commit
@@ -45,6 +45,7 @@ class Rooms:
     layers: Layers
     images: Images
     records: Records
+    network: Network
 
 
 class Containers:
@@ -54,7 +55,7 @@ class Containers:
         self, rooms: Rooms, files: Files, nursery: trio.Nursery, *, log_policy: LogPolicy, abilities: Abilities
     ) -> None:
         self._runtime, self._layers = rooms.runtime, rooms.layers
-        self._images, self._records = rooms.images, rooms.records
+        self._images, self._records, self._network = rooms.images, rooms.records, rooms.network
         self._files = files
         self._nursery = nursery
         self._log_policy = log_policy
@@ -119,7 +120,7 @@ class Containers:
             config=config,
             image_id=image.id,
             volumes=tuple(VolumeMount(path, new_id()) for path in config.volumes),
-            resolv_conf=self._files.resolv_conf(container_id, config.dns),
+            resolv_conf=self._files.resolv_conf(container_id),
         )
         with trio.CancelScope(shield=True):
             await self._layers.create(container_id, image.layer)
@@ -182,20 +183,36 @@ class Containers:
             await cell.run.settled.wait()
         with trio.CancelScope(shield=True):
             cell.step(Step.START, error="", oom_killed=False)
-            await self._records.save_container(cell.record)
-            if cell.hub.watched:
-                cell.hub.begin(log_end(self._files.log_directory(cell.record.id)))
             try:
-                self._inherit_volumes(cell)
-                self._files.prepare(cell.record)
-                await self._make_volumes(cell.record)
-                mounts = self._layers.mounts(cell.record.id, readonly=False)
-                process = await self._runtime.launch(self._run_of(cell), mounts)
+                self._take_place(cell)
+                await self._records.save_container(cell.record)
+                if cell.hub.watched:
+                    cell.hub.begin(log_end(self._files.log_directory(cell.record.id)))
+                process = await self._launch(cell)
             except Exception as failure:
                 await self._failed(cell, failure)
                 raise
             self._took_off(cell, process)
             await self._records.save_container(cell.record)
+
+    def _take_place(self, cell: Cell) -> None:
+        """Its place on the network is on record before anything leads there."""
+        place = self._network.reserve(cell.record.id, cell.record.config.port_specs)
+        cell.record = attrs.evolve(cell.record, endpoint=place)
+
+    async def _launch(self, cell: Cell) -> Process:
+        self._inherit_volumes(cell)
+        self._files.prepare(cell.record, self._names(cell.record))
+        await self._make_volumes(cell.record)
+        mounts = self._layers.mounts(cell.record.id, readonly=False)
+        place = cell.record.endpoint
+        connect = functools.partial(self._network.connect, place) if place else None
+        return await self._runtime.launch(self._run_of(cell), mounts, connect=connect)
+
+    def _names(self, record: Container) -> Names:
+        config = record.config
+        hosts = self._network.hosts(config.hostname, record.endpoint)
+        return Names(config.hostname, hosts, self._network.resolv_conf(config.dns))
 
     async def _make_volumes(self, record: Container) -> None:
         """Those that are not there yet. One that the image declares begins with what is in its place, for a user expects to find that there."""
@@ -288,7 +305,9 @@ class Containers:
                     await cell.hub.deliver(Output(stream, data, position))
 
     async def _settle(self, cell: Cell, ended: Exit) -> None:
-        """Record a run's end and clear away what it left. What callers see changes first, at once."""
+        """Record a run's end and clear away what it left. What callers see changes first, at once: its ports are free with that."""
+        place = cell.record.endpoint
+        cell.record = attrs.evolve(cell.record, endpoint=None)
         cell.step(
             Step.ENDED,
             pid=0,
@@ -302,6 +321,8 @@ class Containers:
         cell.hub.end()
         if ended.oom_killed:
             log.warning("container %s reached its memory limit: the kernel killed it", short_id(cell.record.id))
+        if place:
+            await self._network.disconnect(place)
         try:
             await self._records.save_container(cell.record)
             await self._runtime.forget(cell.record.id)

@@ -1,4 +1,4 @@
-"""The files a container has on the host beside its layer: log, resolv.conf, volumes. All below the daemon's ROOT."""
+"""The files a container has on the host beside its layer: log, names, volumes. All below the daemon's ROOT."""
 
 import contextlib
 import os
@@ -12,9 +12,17 @@ from trioker.linux import trees
 from trioker.model.container import Container, VolumeMount
 from trioker.model.run import Bind
 
-HOST_RESOLV_CONF = "/etc/resolv.conf"
 _UNFINISHED = ".new"
 """Behind the name of a volume that is being filled."""
+
+
+@attrs.frozen
+class Names:
+    """What a run is told of its own name and of others', as the text of files in its /etc."""
+
+    hostname: str
+    hosts: str
+    resolv_conf: str
 
 
 @attrs.frozen
@@ -23,13 +31,15 @@ class Files:
 
     containers: str
     volumes: str
+    steps: str
 
     @classmethod
     def below(cls, root: Path) -> Self:
-        """The two directories in the daemon's root, made where missing."""
-        for name in ("containers", "volumes"):
+        """The directories in the daemon's root, made where missing. What a killed daemon's builds left is removed."""
+        _discard(str(root / "steps"))
+        for name in ("containers", "volumes", "steps"):
             (root / name).mkdir(mode=0o700, exist_ok=True)
-        return cls(str(root / "containers"), str(root / "volumes"))
+        return cls(str(root / "containers"), str(root / "volumes"), str(root / "steps"))
 
     def directory(self, container_id: str) -> str:
         """The container's own directory."""
@@ -39,17 +49,23 @@ class Files:
         """Where its log is (``launcher.logfile``)."""
         return f"{self.containers}/{container_id}/log"
 
-    def resolv_conf(self, container_id: str, dns: tuple[str, ...]) -> str:
-        """Path of the file a container with these name servers sees as /etc/resolv.conf."""
-        return f"{self.directory(container_id)}/resolv.conf" if dns else HOST_RESOLV_CONF
+    def resolv_conf(self, container_id: str) -> str:
+        """Path of the file a container sees as /etc/resolv.conf."""
+        return f"{self.directory(container_id)}/resolv.conf"
 
-    def prepare(self, container: Container) -> None:
-        """Make what a start needs and is not there yet. Only a container on record has files: a creation cut short leaves none."""
-        os.makedirs(self.directory(container.id), 0o700, exist_ok=True)
-        if container.config.dns:
-            with open(container.resolv_conf, "w", encoding="ascii") as file:
-                os.fchmod(file.fileno(), 0o644)
-                file.writelines(f"nameserver {each}\n" for each in container.config.dns)
+    def prepare(self, container: Container, names: Names) -> None:
+        """Make what a start needs. Only a container on record has files: a creation cut short leaves none."""
+        _write_names(self.directory(container.id), names)
+
+    @contextlib.contextmanager
+    def for_step(self, run_id: str, names: Names) -> Iterator[tuple[Bind, ...]]:
+        """What is shown in a run that is no container's, for as long as the context lasts."""
+        directory = f"{self.steps}/{run_id}"
+        try:
+            _write_names(directory, names)
+            yield _name_binds(directory)
+        finally:
+            _discard(directory)
 
     def missing_volumes(self, container: Container) -> tuple[VolumeMount, ...]:
         """Those of its volumes that were not made yet."""
@@ -77,21 +93,30 @@ class Files:
         _discard(self.directory(container.id))
 
     def binds(self, container: Container) -> tuple[Bind, ...]:
-        """What is shown inside the container: its volumes, and resolv.conf where the host has one."""
+        """What is shown inside the container: its names, and its volumes."""
         in_order = sorted(
             container.volumes, key=lambda each: each.path
         )  # /v before /v/a: a later mount hides what is below it
         volumes = tuple(Bind(f"{self.volumes}/{each.volume}", each.path) for each in in_order)
-        return (*_resolv_bind(container.resolv_conf), *volumes)
-
-    def plain_binds(self) -> tuple[Bind, ...]:
-        """What is shown in a run that is no container's."""
-        return _resolv_bind(HOST_RESOLV_CONF)
+        return (*_name_binds(self.directory(container.id)), *volumes)
 
 
-def _resolv_bind(path: str) -> tuple[Bind, ...]:
-    """Nothing where the host has no such file."""
-    return (Bind(path, HOST_RESOLV_CONF, readonly=True),) if os.path.exists(path) else ()
+def _write_names(directory: str, names: Names) -> None:
+    """Write them anew: a run may have changed those of the one before, and addresses do."""
+    os.makedirs(directory, 0o700, exist_ok=True)
+    for name, text in (("resolv.conf", names.resolv_conf), ("hosts", names.hosts), ("hostname", f"{names.hostname}\n")):
+        with open(f"{directory}/{name}", "w", encoding="utf-8", errors="surrogateescape") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(text)
+
+
+def _name_binds(directory: str) -> tuple[Bind, ...]:
+    """As in 2013 resolv.conf cannot be written in; programs do write into the others, and so they may."""
+    return (
+        Bind(f"{directory}/resolv.conf", "/etc/resolv.conf", readonly=True),
+        Bind(f"{directory}/hosts", "/etc/hosts"),
+        Bind(f"{directory}/hostname", "/etc/hostname"),
+    )
 
 
 def _discard(path: str) -> None:

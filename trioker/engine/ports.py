@@ -11,10 +11,15 @@ import trio
 from trioker.linux.mounts import Mount
 from trioker.model.container import ChangeKind, Container
 from trioker.model.image import Image, Tag
+from trioker.model.network import Endpoint
 from trioker.model.run import Attached, Exit, Output, Run
 
 Send = Callable[[bytes], Awaitable[None]]
 """Takes one piece of a byte stream; returns when there is room for the next."""
+
+
+Connect = Callable[[int], Awaitable[None]]
+"""Connects the network namespace behind a descriptor."""
 
 
 class Process(Protocol):
@@ -51,9 +56,12 @@ class Process(Protocol):
 class Runtime(Protocol):
     """Starts containers and finds those that outlived an earlier daemon."""
 
-    async def launch(self, run: Run, mounts: Sequence[Mount], output: int | None = None) -> Process:
+    async def launch(
+        self, run: Run, mounts: Sequence[Mount], output: int | None = None, connect: Connect | None = None
+    ) -> Process:
         """Start; returns when the command has been executed. Raises LaunchFailed.
 
+        ``connect`` is called with the run's network namespace; the command runs once it has returned, and not at all if it raises.
         ``output`` is a pipe that gets what the command prints: then nothing of it is logged or told. It stays the caller's.
         """
 
@@ -90,6 +98,25 @@ class Runtime(Protocol):
 
     async def unpack(self, path: Path, whiteouts: str, chunks: AsyncIterable[bytes]) -> object:
         """Unpack a tar into a host directory as it arrives, by a confined helper. Raises InvalidParameter for a bad one."""
+
+
+class Network(Protocol):
+    """The network. A place on it is reserved before a launch, connected during it, and given back when the run has ended."""
+
+    def reserve(self, container_id: str, port_specs: Sequence[str] = ()) -> Endpoint | None:
+        """A place with published ports; None where containers have no network. Raises InvalidParameter, Conflict."""
+
+    async def connect(self, reserved: Endpoint, netns: int) -> None:
+        """Connect a network namespace: it has its place then, and its ports are published. Raises OSError."""
+
+    async def disconnect(self, gone: Endpoint) -> None:
+        """Give a place back, connected or not: its ports are free at once. Idempotent."""
+
+    def resolv_conf(self, chosen: Sequence[str]) -> str:
+        """What a container's /etc/resolv.conf says; ``chosen`` are its own name servers."""
+
+    def hosts(self, name: str, place: Endpoint | None) -> str:
+        """What the /etc/hosts of a container of this host name says."""
 
 
 class Layers(Protocol):

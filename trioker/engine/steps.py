@@ -1,5 +1,6 @@
 """Running the steps of a build: commands without a container, of which nothing is left but what they changed and said."""
 
+import functools
 import logging
 import os
 import signal
@@ -8,12 +9,13 @@ from collections.abc import Awaitable, Callable
 import attrs
 import trio
 
-from trioker.engine.files import Files
-from trioker.engine.ports import Layers, Process, Runtime
+from trioker.engine.files import Files, Names
+from trioker.engine.ports import Layers, Network, Process, Runtime
 from trioker.linux.mounts import unsynced
 from trioker.model.container import Config
 from trioker.model.errors import LaunchFailed
 from trioker.model.ids import short_id
+from trioker.model.network import Endpoint
 from trioker.model.run import Exit, LogPolicy, Run
 
 log = logging.getLogger("trioker.engine")
@@ -31,17 +33,33 @@ class Workshop:
     runtime: Runtime
     layers: Layers
     files: Files
+    network: Network
 
-    async def run(self, layer_key: str, config: Config, say: Say, name: str) -> int:
+    async def run(self, layer_key: str, config: Config, say: Say, name: str, *, connected: bool = True) -> int:
         """Run ``config``'s command in the new writable layer ``layer_key``; returns its exit code. The layer cannot be written in again.
 
         What it prints goes to ``say`` as it comes; while ``say`` waits, the command does. ``name`` is an id for the time it runs, and the
-        host name unless ``config`` has one. Cancelled, it is killed at once. On return nothing of the run is left but the changed layer. A
-        command that cannot be executed is said and told by its exit code, as a shell does; raises LaunchFailed for any other failed start.
+        host name unless ``config`` has one. ``connected`` gives it a place on the network, if there is one. Cancelled, it is killed at once.
+        On return nothing of the run is left but the changed layer. A command that cannot be executed is said and told by its exit code, as a
+        shell does; raises LaunchFailed for any other failed start.
         """
-        run = Run(name, _plain(config, name), self.files.plain_binds(), "", _LOG, attached=False, home="")
+        config = _plain(config, name)
+        place = self.network.reserve(name) if connected else None
         try:
-            process, output = await self._launch(run, layer_key)
+            names = Names(
+                config.hostname, self.network.hosts(config.hostname, place), self.network.resolv_conf(config.dns)
+            )
+            with self.files.for_step(name, names) as binds:
+                run = Run(name, config, binds, "", _LOG, attached=False, home="")
+                return await self._run(run, layer_key, say, place)
+        finally:
+            if place:
+                with trio.CancelScope(shield=True):
+                    await self.network.disconnect(place)
+
+    async def _run(self, run: Run, layer_key: str, say: Say, place: Endpoint | None) -> int:
+        try:
+            process, output = await self._launch(run, layer_key, place)
         except LaunchFailed as failure:
             if failure.stage != "exec":
                 raise
@@ -58,14 +76,15 @@ class Workshop:
             with trio.CancelScope(shield=True):
                 await self._clear(process, run.id, running=ended is None)
 
-    async def _launch(self, run: Run, layer_key: str) -> tuple[Process, trio.abc.ReceiveStream]:
+    async def _launch(self, run: Run, layer_key: str, place: Endpoint | None) -> tuple[Process, trio.abc.ReceiveStream]:
         """The running command, and what it prints. Not cancelled half-way: a command whose launch nobody waits for would go on by itself."""
         mounts = unsynced(self.layers.mounts(layer_key, readonly=False))
+        connect = functools.partial(self.network.connect, place) if place else None
         reader, writer = os.pipe2(os.O_CLOEXEC)
         output = trio.lowlevel.FdStream(reader)
         try:
             with trio.CancelScope(shield=True):
-                process = await self.runtime.launch(run, mounts, writer)
+                process = await self.runtime.launch(run, mounts, writer, connect)
         except BaseException:
             await trio.aclose_forcefully(output)
             raise

@@ -29,6 +29,14 @@ Daemon to zygote, one packet per process wanted, no answer on this socket::
 pidfd of a running container whose own root is packed, without what is mounted inside. ``launch`` may add ``output``: the command's standard
 output and error, which then pass by monitor and log.
 
+Init to daemon on ``report``, where the spec says ``connected``; meanwhile it goes on with all that needs no network::
+
+    {"event": "created", "fds": ["netns"]}      a descriptor of the container's network namespace
+
+and the daemon's answer, without which the command does not run::
+
+    {"op": "go"}  or  {"op": "give_up", "message": "..."}     connected; or it could not be, and why
+
 Monitor to daemon on ``report`` (and on every later connection to ``<run_dir>/monitor.sock``, where ``started`` comes first again; one that
 is made during the launch waits for its outcome)::
 
@@ -37,8 +45,8 @@ is made during the launch waits for its outcome)::
         (then also resized through it); it is there when the container has an open stdin (and ``close_stdin`` was not said) or a terminal.
         ``warnings`` say in words which limits the host could not set.
     {"event": "failed", "stage": "exec", "message": "...", "exit_code": 127}
-        nothing runs, nothing is left but ``exit.json`` and the message in the log. Stages: spec, namespaces, cgroup, log, monitor, rootfs,
-        mounts, stdio, bind, user, limits, cwd, security, exec, init. ``exit_code`` is 126 or 127 of exec, else 128.
+        nothing runs, nothing is left but ``exit.json`` and the message in the log. Stages: spec, namespaces, cgroup, network, log, monitor,
+        rootfs, mounts, stdio, bind, user, limits, cwd, security, exec, init. ``exit_code`` is 126 or 127 of exec, else 128.
     {"event": "attached", "position": 123}
         answer to ``attach``: every byte of output logged behind this position comes as a packet 1 or 2.
     {"event": "exited", "code": 0, "finished_ns": ..., "oom_killed": false, "error": ""}

@@ -68,6 +68,7 @@ def main(around: Surroundings) -> NoReturn:
             directory = launch.make_cgroup(around.hierarchies)
             if born_inside:
                 continue_as_child(directory)
+            launch.offer_network()
             launch.enter_cgroup(born_inside=born_inside)
             run(launch, made or prepare(around), around)
     except Failed as failed:
@@ -166,6 +167,7 @@ def run(launch: Launch, made: rootfs.Filesystems, around: Surroundings) -> NoRet
         launch.warnings += lockdown.set_limits(spec.rlimits)
     with stage("cwd"):
         change_directory(spec.cwd)
+    launch.await_network()
     launch.hand_over(around.monitor, streams.monitors)
     with stage("security"):
         granted = lockdown.grantable(tuple(spec.capabilities))

@@ -6,6 +6,8 @@ what the monitor needs for the rest of the container's life; or instead of them 
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, Self
 
 from trioker.launcher import link, wire
@@ -33,6 +35,16 @@ class Heritage(NamedTuple):
         return cls(**message)
 
 
+@contextmanager
+def _borrowed(fd: int) -> Iterator[wire.Socket]:
+    """The socket behind a descriptor that stays open."""
+    sock = wire.adopt(fd)
+    try:
+        yield sock
+    finally:
+        sock.detach()
+
+
 class Launch:
     """A launch under way, on the host's side. Belongs into init, or into its parent where init shall be born in its control group."""
 
@@ -52,6 +64,24 @@ class Launch:
             self._cgroup = cgroups.create(hierarchies, f"{spec.cgroup_parent}/{spec.id}", limits)
             self.warnings += self._cgroup.warnings
             return self._cgroup.directory_fd()
+
+    def offer_network(self) -> None:
+        """Tell the daemon, if it waits for it, where the container's network is. Belongs into init, in its namespaces. Raises Failed."""
+        if self.spec.connected:
+            with stage("network"), _borrowed(self._fds["report"]) as report:
+                netns = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+                wire.send(report, {"event": "created"}, {"netns": netns})
+                os.close(netns)
+
+    def await_network(self) -> None:
+        """Wait until the daemon has connected the container, if it is to be. Raises Failed."""
+        if self.spec.connected:
+            with stage("network"), _borrowed(self._fds["report"]) as report:
+                told = wire.receive(report)
+            if told is None:
+                raise Failed("network", "the daemon ended while the container was connected")
+            if told[0].get("op") != "go":
+                raise Failed("network", str(told[0].get("message")))
 
     def enter_cgroup(self, *, born_inside: bool) -> None:
         """Move this process, init, into them. Raises Failed."""

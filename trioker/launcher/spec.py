@@ -51,6 +51,8 @@ class LaunchSpec(NamedTuple):
     """Memory plus swap in bytes, -1 unlimited, 0 unset."""
     cpu_shares: int
     pids_limit: int
+    connected: bool = False
+    """Whether the daemon connects it to a network: then the command runs only when the daemon says so."""
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:

@@ -4,6 +4,8 @@ import enum
 
 import attrs
 
+from trioker.model.network import Endpoint
+
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Of a container whose configuration names none."""
 
@@ -127,6 +129,8 @@ class Container:
     volumes: tuple[VolumeMount, ...] = ()
     resolv_conf: str = "/etc/resolv.conf"
     """Host path of the file the container sees as /etc/resolv.conf."""
+    endpoint: Endpoint | None = None
+    """Its place on the network, from before it is started until it has ended."""
 
 
 class ChangeKind(enum.IntEnum):

@@ -81,6 +81,8 @@ class NetworkOptions:
     first_port: int = 49153
     last_port: int = 65535
     """The range that ports are taken from where none is asked for."""
+    mtu: int = 0
+    """Bytes of the largest packet; 0 for what the link to the world takes."""
     dns: tuple[str, ...] = ()
     """Name servers for containers; () for the host's."""
     guarded_ports: tuple[int, ...] = ()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import attrs
 
+from trioker.model.network import NetworkOptions
 from trioker.model.run import LogPolicy
 
 
@@ -57,3 +58,6 @@ class DaemonOptions:
     """The daemon's own log as one JSON object a line."""
     container_logs: LogPolicy = LogPolicy()
     registries: RegistryOptions = RegistryOptions()
+    network: NetworkOptions = NetworkOptions()
+    cleanup: bool = False
+    """Whether the host's network is left as it was, when the daemon stops and no container runs."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from trioker.model.errors import Conflict, InvalidParameter
 from trioker.model.network import Before, NetworkOptions, NetworkRecord
 from trioker.network import addresses, links, sysctls
-from trioker.network.endpoint import mac_of
+from trioker.network.endpoint import is_endpoint, mac_of
 from trioker.network.firewall import DEFAULT_BRIDGE
 from trioker.network.links import Interface, Link, Network, Route
 from trioker.network.netlink import Netlink
@@ -51,13 +51,20 @@ def plan(host: Host, options: NetworkOptions, record: NetworkRecord | None, reso
     if found and found.kind != "bridge":
         raise Conflict(f"{name} is no bridge but another kind of link: choose another name with -b")
     ours = found is None or bool(record and record.made) or (record is None and name == DEFAULT_BRIDGE)
+    if (
+        found
+        and ours
+        and record is None
+        and any(each.master == found.number and is_endpoint(each) for each in host.links)
+    ):
+        raise Conflict(f"the bridge {name} has containers of another trioker on it: choose another name with -b")
     address = _address(host, options, record, found, [ip_address(each) for each in resolvers], ours=ours)
     return NetworkRecord(
         bridge=name,
         made=ours,
         address=str(address),
         address6=_address6(options, record),
-        mtu=uplink_mtu(host, found.number if found else 0),
+        mtu=options.mtu or uplink_mtu(host, found.number if found else 0),
         before=_settings(options, record if found else None, name, ours=ours),
     )
 

@@ -16,6 +16,7 @@ import trio
 from trioker.model.errors import InvalidParameter, TriokerError
 from trioker.model.ids import short_id
 from trioker.model.network import Endpoint, NetworkOptions, NetworkRecord, PublishedPort
+from trioker.model.ports import PortSpec, parse_port
 from trioker.network import bridge, endpoint, netlink, resolver
 from trioker.network.addresses import Addresses, partner6
 from trioker.network.conntrack import forget_datagrams
@@ -23,7 +24,7 @@ from trioker.network.firewall import Firewall, Policy
 from trioker.network.forwarder import Target, forward_tcp, forward_udp
 from trioker.network.holding import Held, hold
 from trioker.network.netlink import Netlink
-from trioker.network.ports import Ports, PortSpec, parse_port
+from trioker.network.ports import Ports
 from trioker.network.wiring import Wiring
 
 log = logging.getLogger("trioker.network")
@@ -67,7 +68,7 @@ async def open_network(
     ports = Ports(options.first_port, options.last_port, hold)
     try:
         async with trio.open_nursery() as nursery:
-            network = Network(record, wiring, ports, nursery)
+            network = Network(record, wiring, ports, nursery, options.dns)
             network.adopt(live)
             yield network
             nursery.cancel_scope.cancel()
@@ -79,7 +80,9 @@ async def open_network(
 class Network:
     """Places on the bridge. What asks the kernel runs in one thread at a time."""
 
-    def __init__(self, record: NetworkRecord, wiring: Wiring, ports: Ports, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, record: NetworkRecord, wiring: Wiring, ports: Ports, nursery: trio.Nursery, dns: Sequence[str] = ()
+    ) -> None:
         self.record = record
         self._bridge = IPv4Interface(record.address)
         self._bridge6 = IPv6Interface(record.address6) if record.address6 else None
@@ -90,6 +93,8 @@ class Network:
         self._one_thread = trio.CapacityLimiter(1)
         self._forwarding: dict[str, trio.CancelScope] = {}
         self._places: dict[str, Endpoint] = {}
+        self._dns = dns
+        self._serves_names = False
 
     @property
     def gateway(self) -> str:
@@ -129,16 +134,17 @@ class Network:
         self._nursery.start_soon(self._forget_datagrams, reserved)
 
     async def disconnect(self, gone: Endpoint) -> None:
-        """The container has ended: its ports are closed and free again. Idempotent."""
+        """The container has ended, or never was connected: its address and ports are free at once, and soon lead nowhere. Idempotent."""
         if self._places.get(gone.container) != gone:
             return
+        # First: who gets the port or address next is connected by the same thread, behind this.
+        self.release(gone)
         with trio.CancelScope(shield=True):
             self._stop_serving(gone.container)
             try:
                 await self._work(lambda: self._wiring.disconnect(gone))
             except OSError as error:
                 log.warning("container %s: its ports stay in the packet rules: %s", short_id(gone.container), error)
-            self.release(gone)
         self._nursery.start_soon(self._forget_datagrams, gone)
 
     def adopt(self, live: Sequence[Endpoint]) -> None:
@@ -154,6 +160,35 @@ class Network:
                     "port %d of container %s is a program's of the host too", port.public, short_id(each.container)
                 )
             self._serve(each)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a container has a place."""
+        return bool(self._places)
+
+    def resolv_conf(self, chosen: Sequence[str]) -> str:
+        """What a container's /etc/resolv.conf says: ``chosen``, else the daemon's ``--dns``, else what the host's says now.
+
+        Where that only the host itself can ask, the daemon answers from then on.
+        """
+        wanted = chosen or self._dns
+        found = resolver.container_resolv_conf(
+            resolver.host_text(), wanted, self.gateway, ipv6=self._bridge6 is not None
+        )
+        if found.forwarded and not self._serves_names:
+            self._serves_names = True
+            self._nursery.start_soon(self._answer)
+        return found.text
+
+    def hosts(self, name: str, place: Endpoint | None) -> str:
+        """What a container's /etc/hosts says."""
+        return resolver.hosts_file(name, place.address, place.address6) if place else resolver.hosts_file(name, "")
+
+    async def _answer(self) -> None:
+        try:
+            await self.serve_names()
+        except TriokerError as error:
+            log.warning("%s: containers find no names unless they are told other servers (--dns)", error)
 
     async def serve_names(self, target: Target = resolver.host_resolver) -> None:
         """Answer containers' questions for names by the host's resolver, until cancelled. Raises TriokerError where port 53 is taken."""

@@ -52,6 +52,15 @@ def hosts_file(name: str, address: str, address6: str = "") -> str:
     return "\n".join([*usual, *own]) + "\n"
 
 
+def host_text(path: str = "/etc/resolv.conf") -> str:
+    """The host's own resolv.conf, "" where there is none. Read anew each time as it may change."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
 def host_resolver(path: str = "/etc/resolv.conf") -> tuple[str, int] | None:
     """The first server of the host, read anew as it may change."""
     try:

@@ -33,6 +33,7 @@ from trioker.runtime.zygote import Zygote
 log = logging.getLogger("trioker.runtime")
 
 Send = Callable[[bytes], Awaitable[None]]
+Connect = Callable[[int], Awaitable[None]]
 
 LAUNCH_WITHIN = 60.0  # seconds; a start takes milliseconds, a minute means a stuck filesystem
 HELPER_ENDS_WITHIN = (
@@ -65,17 +66,20 @@ class Runtime:
     def _cgroup(self, container_id: str) -> str:
         return f"{self._place.cgroup_parent}/{container_id}"
 
-    async def launch(self, run: Run, mounts: Sequence[Mount], output: int | None = None) -> MonitoredProcess:
+    async def launch(
+        self, run: Run, mounts: Sequence[Mount], output: int | None = None, connect: Connect | None = None
+    ) -> MonitoredProcess:
         """Start; returns when the command has been executed. Raises LaunchFailed.
 
+        ``connect`` is called with a descriptor of the container's network namespace, and the command runs once it has returned.
         ``output`` is a pipe that gets all output, past log and monitor: who reads it slowly holds the command back, and nothing is ever cut off.
         """
         os.mkdir(self._run_dir(run.id), 0o700)
-        spec = launch_spec(run, mounts, self._place)
+        spec = launch_spec(run, mounts, self._place, connected=connect is not None)
         with trio.move_on_after(LAUNCH_WITHIN):
             while True:
                 generation = await self._zygote.wait_up()
-                event, channel = await self._launch_once(spec, {} if output is None else {"output": output})
+                event, channel = await self._launch_once(spec, {} if output is None else {"output": output}, connect)
                 if event is not None or not await self._order_was_lost(generation, run.id):
                     break
                 channel.close()
@@ -93,14 +97,21 @@ class Runtime:
         await self.forget(run.id)
         raise LaunchFailed("launcher", f"the container did not start within {LAUNCH_WITHIN:.0f} seconds")
 
-    async def _launch_once(self, spec: Mapping[str, Any], fds: Mapping[str, int]) -> tuple[Event | None, Channel]:
+    async def _launch_once(
+        self, spec: Mapping[str, Any], fds: Mapping[str, int], connect: Connect | None
+    ) -> tuple[Event | None, Channel]:
         channel, theirs = Channel.pair()
         try:
             with theirs:
                 await self._zygote.order("launch", spec, {"report": theirs.fileno(), **fds})
-            while isinstance(event := await channel.receive(), Output):
-                pass  # the message of a failure, on its way to whoever is attached
-            return event, channel
+            while True:
+                match await channel.receive():
+                    case Event({"event": "created"}, {"netns": netns}) if connect:
+                        await channel.send(await _connected(connect, netns))
+                    case Output():
+                        pass  # the message of a failure, on its way to whoever is attached
+                    case event:
+                        return event, channel
         except OSError:
             return None, channel
         except BaseException:
@@ -308,6 +319,17 @@ class Runtime:
                 while await channel.receive() is not None:
                     pass
             channel.close()
+
+
+async def _connected(connect: Connect, netns: int) -> dict[str, str]:
+    """What to tell an init that has offered its network namespace."""
+    try:
+        await connect(netns)
+    except (TriokerError, OSError) as error:
+        return {"op": "give_up", "message": f"the container could not be connected to the network: {describe(error)}"}
+    finally:
+        os.close(netns)
+    return {"op": "go"}
 
 
 async def _send_all(stream: trio.abc.SendStream, data: bytes) -> bool:

@@ -54,7 +54,7 @@ def environment(tty: bool, home: str, wanted: tuple[str, ...]) -> list[str]:
     return [f"{name}={value}" for name, value in values.items()]
 
 
-def launch_spec(run: Run, mounts: Sequence[Mount], place: Place) -> dict[str, Any]:
+def launch_spec(run: Run, mounts: Sequence[Mount], place: Place, *, connected: bool = False) -> dict[str, Any]:
     """The complete order for one run, ready for JSON."""
     config, run_dir = run.config, f"{place.run_root}/{run.id}"
     return LaunchSpec(
@@ -84,4 +84,5 @@ def launch_spec(run: Run, mounts: Sequence[Mount], place: Place) -> dict[str, An
         memory_swap=config.memory_swap,
         cpu_shares=config.cpu_shares,
         pids_limit=DEFAULT_PIDS_LIMIT,
+        connected=connected,
     )._asdict()

@@ -1,7 +1,8 @@
 """The store as the rooms see it: each method is one row, or one set of rows that belong together.
 
-It has, by structure, ``engine.ports.Records``, ``images.ports.Records`` and ``storage.ports.LayerRecords``. Reading is for the start: it is
-synchronous, decodes everything, and the rooms keep it in memory. For what a write costs and promises see ``writer`` and ``connection``.
+It has, by structure, ``engine.ports.Records``, ``images.ports.Records``, ``network.opening.Records`` and ``storage.ports.LayerRecords``.
+Reading is for the start: it is synchronous, decodes everything, and the rooms keep it in memory. For what a write costs and promises see
+``writer`` and ``connection``.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -14,6 +15,7 @@ import trio
 from trioker.model.container import Container
 from trioker.model.image import Image, Tag
 from trioker.model.layer import KeptBlob, LayerRecord
+from trioker.model.network import NetworkRecord
 from trioker.state.codec import Unreadable, decode, encode
 from trioker.state.connection import Connection, Statement, Write
 from trioker.state.errors import StoreDamaged
@@ -21,6 +23,7 @@ from trioker.state.writer import Writer
 
 T = TypeVar("T")
 
+_NETWORK = "network"  # a key of the table meta
 _SAVE_META = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 _SAVE_CONTAINER = "INSERT INTO containers VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record"
 _SAVE_IMAGE = "INSERT INTO images VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record"
@@ -129,6 +132,20 @@ class Database:
     async def delete_blob(self, digest: str) -> None:
         """Forget the record; an unknown digest is no error."""
         await self._write(Statement("DELETE FROM blobs WHERE digest = ?", (digest,)))
+
+    # The network
+
+    def network(self) -> NetworkRecord | None:
+        """What was done to the host for containers' network; None for nothing."""
+        text = self.meta(_NETWORK)
+        try:
+            return decode(NetworkRecord, text) if text else None
+        except Unreadable as error:
+            raise StoreDamaged(f"{self._path} is damaged: the network's record: {error}") from error
+
+    async def save_network(self, record: NetworkRecord | None) -> None:
+        """Note it, or that nothing is left of it; durable."""
+        await self.save_meta(_NETWORK, encode(record) if record else "")
 
     # The store itself
 

@@ -12,8 +12,9 @@ import trio.testing
 
 from trioker.linux.mounts import Mount
 from trioker.model.container import ChangeKind, Config, Container
-from trioker.model.errors import Impossible, InvalidParameter, LaunchFailed, NotFound
+from trioker.model.errors import Conflict, Impossible, InvalidParameter, LaunchFailed, NotFound
 from trioker.model.image import Image, Tag
+from trioker.model.network import Endpoint, PublishedPort
 from trioker.model.run import Attached, Exit, Output, Run
 
 
@@ -123,10 +124,21 @@ class FakeRuntime:
         self.frozen_now: set[str] = set()
         self.froze: list[str] = []
 
-    async def launch(self, run: Run, mounts: Sequence[Mount], output: int | None = None) -> FakeProcess:
-        """Start."""
+    async def launch(
+        self,
+        run: Run,
+        mounts: Sequence[Mount],
+        output: int | None = None,
+        connect: Callable[[int], Awaitable[None]] | None = None,
+    ) -> FakeProcess:
+        """Start. A connection that fails ends it as the real one does."""
         await trio.lowlevel.checkpoint()
         self.runs.append(run)
+        if connect:
+            try:
+                await connect(FAKE_NETNS)
+            except OSError as error:
+                raise LaunchFailed("network", str(error), 128) from None
         process = self.processes.pop(0) if self.processes else FakeProcess(tty=run.config.tty)
         if isinstance(process, LaunchFailed):
             raise process
@@ -177,6 +189,61 @@ class FakeRuntime:
         """Keep the bytes."""
         self.unpacked[str(path)] = b"".join([chunk async for chunk in chunks])
         return None
+
+
+FAKE_NETNS = 4711
+"""The descriptor of every network namespace."""
+
+
+class FakeNetwork:
+    """Places one after another; ``broken`` is what connecting raises."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, Endpoint] = {}
+        self.connected: list[str] = []
+        self.gone: list[Endpoint] = []
+        self.broken: OSError | None = None
+        self._last = 1
+
+    def reserve(self, container_id: str, port_specs: Sequence[str] = ()) -> Endpoint:
+        """The next address; port 4000 and up for wishes without a public port. Port 1 is always in use."""
+        if any(each.startswith("1:") for each in port_specs):
+            raise Conflict("Port already in use: 1")
+        self._last += 1
+        ports = tuple(PublishedPort("tcp", "", 4000 + number, int(each)) for number, each in enumerate(port_specs))
+        place = Endpoint(
+            container=container_id,
+            bridge="bridge",
+            link=f"link{self._last}",
+            mac="",
+            address=f"10.0.0.{self._last}",
+            prefix=24,
+            gateway="10.0.0.1",
+            ports=ports,
+        )
+        self.places[container_id] = place
+        return place
+
+    async def connect(self, reserved: Endpoint, netns: int) -> None:
+        """Remember it."""
+        await trio.lowlevel.checkpoint()
+        if self.broken:
+            raise self.broken
+        self.connected.append(reserved.container)
+
+    async def disconnect(self, gone: Endpoint) -> None:
+        """It is free."""
+        self.places.pop(gone.container, None)
+        self.gone.append(gone)
+        await trio.lowlevel.checkpoint()
+
+    def resolv_conf(self, chosen: Sequence[str]) -> str:
+        """The gateway where nothing is chosen."""
+        return "".join(f"nameserver {each}\n" for each in chosen or ("10.0.0.1",))
+
+    def hosts(self, name: str, place: Endpoint | None) -> str:
+        """One line."""
+        return f"{place.address if place else '127.0.0.1'} {name}\n"
 
 
 class FakeLayers:

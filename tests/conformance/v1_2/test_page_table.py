@@ -366,7 +366,7 @@ def test_a_created_container_is_inspected_as_on_the_page(either: Api, stage: Sta
     assert TIME.fullmatch(shown.pop("Created"))
     assert FULL_ID.fullmatch(shown.pop("Image"))
     assert shown.pop("NetworkSettings") == {
-        "IPAddress": "", "IpAddress": "", "IPPrefixLen": 0, "IpPrefixLen": 0, "Gateway": "", "Bridge": "", "PortMapping": None,
+        "IPAddress": "", "IpAddress": "", "IPPrefixLen": 0, "IpPrefixLen": 0, "Gateway": "", "Bridge": "", "PortMapping": None, "Ports": None,
     }  # fmt: skip
     state = shown.pop("State")
     assert {key: state[key] for key in ("Running", "Pid", "ExitCode", "StartedAt", "Ghost")} == {

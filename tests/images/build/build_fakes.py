@@ -114,10 +114,12 @@ class FakeWorkshop:
     layers: TreeLayers
     ran: list = attrs.field(factory=list)
     configs: list = attrs.field(factory=list)
+    connected: list = attrs.field(factory=list)
     hanging: trio.Event = attrs.field(factory=trio.Event)
     running: set = attrs.field(factory=set)
 
-    async def run(self, layer_key, config, say, name):
+    async def run(self, layer_key, config, say, name, *, connected):
+        self.connected.append(connected)
         self.configs.append(config)
         self.ran.append(config.command[-1])
         self.running.add(name)

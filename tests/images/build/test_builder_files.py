@@ -171,7 +171,7 @@ async def _build_quietly(yard, request):
 
 async def test_a_full_disk_ends_a_build_as_an_error_of_its_own(yard):
     class Full:
-        async def run(self, layer_key, config, say, name):
+        async def run(self, layer_key, config, say, name, *, connected):
             raise OSError(28, "No space left on device")
 
     yard.workshop = Full()

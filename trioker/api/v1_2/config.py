@@ -10,6 +10,7 @@ import re
 from trioker.api.decoding import Fields, show
 from trioker.model.container import Config, Healthcheck, Label
 from trioker.model.errors import InvalidParameter, TriokerError
+from trioker.model.ports import parse_port
 
 MEMORY_MINIMUM = 524288
 """Bytes; less was refused in 2013 and is too little for a process today."""
@@ -17,7 +18,6 @@ MEMORY_MINIMUM = 524288
 HOSTNAME_BYTES = 64
 """__NEW_UTS_LEN (sethostname(2))."""
 
-PORT_SPEC = re.compile(r"(?:(?P<public>[0-9]{0,5}):)?(?P<private>[0-9]{1,5})", re.ASCII)
 PORTS = range(1, 65536)
 EXPOSED_PORT = re.compile(r"([0-9]{1,5})(/(?:tcp|udp|sctp))?", re.ASCII)
 
@@ -104,11 +104,13 @@ def _check_cpu_shares(shares: int) -> None:
 
 
 def _check_port_spec(spec: str) -> None:
-    """``80``, ``:80`` or ``4500:80`` (behaviour.md section 7)."""
-    match = PORT_SPEC.fullmatch(spec)
-    ports = [int(port) for port in match.groups() if port] if match else []
-    if not ports or not all(port in PORTS for port in ports):
-        raise InvalidParameter(f'PortSpecs: expected "80", ":80" or "4500:80" with ports 1 to 65535, got {show(spec)}')
+    """``80``, ``:80`` or ``4500:80`` (behaviour.md section 7), and what came later (``model.ports``)."""
+    try:
+        parse_port(spec)
+    except InvalidParameter as error:
+        raise InvalidParameter(
+            f'PortSpecs: expected "80", ":80", "4500:80" or "127.0.0.1:4500:80/udp": {error}'
+        ) from None
 
 
 def _check_env(entry: str) -> None:

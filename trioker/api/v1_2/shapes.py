@@ -6,6 +6,7 @@ from trioker.api.v1_2.words import duration, seconds, timestamp
 from trioker.model.container import ChangeKind, Config, Container, Created, Healthcheck, State
 from trioker.model.ids import short_id
 from trioker.model.image import Image, Removal, Tag
+from trioker.model.network import Endpoint, PublishedPort
 
 Shape = dict[str, object]
 
@@ -86,7 +87,7 @@ def container_row(container: Container, image: str, sizes: tuple[int, int], now_
         "Command": f"{path} {' '.join(arguments)}",
         "Created": seconds(container.created_ns),
         "Status": status(container.state, now_ns),
-        "Ports": "",
+        "Ports": _ports_column(container),
         "SizeRw": sizes[0],
         "SizeRootFs": sizes[1],
     }
@@ -104,7 +105,7 @@ def container_shape(container: Container, executable: str) -> Shape:
         "Config": config_shape(container.config),
         "State": _state_shape(container.state),
         "Image": container.image_id,
-        "NetworkSettings": _network_shape(container.state),
+        "NetworkSettings": _network_shape(container),
         "SysInitPath": executable,
         "ResolvConfPath": container.resolv_conf,
         "Volumes": _volumes_shape(container),
@@ -125,17 +126,46 @@ def _state_shape(state: State) -> Shape:
     }
 
 
-def _network_shape(state: State) -> Shape:
-    """Loopback only, so nothing to tell; the mapping is an object while the container runs and null otherwise."""
+_NOWHERE = Endpoint(container="", bridge="", link="", mac="", address="", prefix=0, gateway="")
+
+
+def _network_shape(container: Container) -> Shape:
+    """Its place while it has one. Mappings are objects while it runs and null otherwise; clients of the next years read ``Ports``."""
+    place, running = container.endpoint or _NOWHERE, container.state.running
     return {
-        "IPAddress": "",
-        "IpAddress": "",
-        "IPPrefixLen": 0,
-        "IpPrefixLen": 0,
-        "Gateway": "",
-        "Bridge": "",
-        "PortMapping": {} if state.running else None,
+        "IPAddress": place.address,
+        "IpAddress": place.address,
+        "IPPrefixLen": place.prefix,
+        "IpPrefixLen": place.prefix,
+        "Gateway": place.gateway,
+        "Bridge": place.bridge,
+        "PortMapping": {_private(port): str(port.public) for port in place.ports} if running else None,
+        "Ports": _bindings(place.ports) if running else None,
     }
+
+
+def _private(port: PublishedPort) -> str:
+    """The container's side; in 2013 it was always TCP."""
+    return str(port.private) if port.protocol == "tcp" else f"{port.private}/{port.protocol}"
+
+
+def _bindings(ports: Sequence[PublishedPort]) -> dict[str, list[dict[str, str]]]:
+    bindings: dict[str, list[dict[str, str]]] = {}
+    for port in ports:
+        where = {"HostIp": port.host or "0.0.0.0", "HostPort": str(port.public)}
+        bindings.setdefault(f"{port.private}/{port.protocol}", []).append(where)
+    return bindings
+
+
+def _ports_column(container: Container) -> str:
+    """``49153->80, 4500->22`` (behaviour.md section 4), with the host's address where it is not open on all."""
+    ports = container.endpoint.ports if container.endpoint and container.state.running else ()
+    return ", ".join(sorted(f"{_outside(port)}->{_private(port)}" for port in ports))
+
+
+def _outside(port: PublishedPort) -> str:
+    host = f"[{port.host}]" if ":" in port.host else port.host
+    return f"{host}:{port.public}" if host else str(port.public)
 
 
 def _volumes_shape(container: Container) -> Shape | None:

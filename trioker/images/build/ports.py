@@ -15,10 +15,11 @@ from trioker.model.progress import Tell
 class Workshop(Protocol):
     """Runs commands in layers (``engine.steps``)."""
 
-    async def run(self, layer_key: str, config: Config, say: Send, name: str) -> int:
+    async def run(self, layer_key: str, config: Config, say: Send, name: str, *, connected: bool) -> int:
         """Run ``config.command`` in the writable layer to its end; its output goes to ``say`` as it comes. Returns the exit code.
 
-        Nothing of the run is left on return, also when it is cancelled. ``name`` is the run's own id. Raises LaunchFailed.
+        ``connected`` tells whether it gets a place on the network. Nothing of the run is left on return, also when it is cancelled.
+        ``name`` is the run's own id. Raises LaunchFailed.
         """
 
 

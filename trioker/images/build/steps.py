@@ -110,7 +110,9 @@ class Steps:
 
         async def work(layer: str) -> None:
             await self.printer.line(f" ---> Running in {short_id(name)}")
-            code = await self.workshop.run(layer, config, self.printer.output, name)
+            code = await self.workshop.run(
+                layer, config, self.printer.output, name, connected=instruction.network != "none"
+            )
             if code:
                 raise TriokerError(f"The command '{_on_one_line(arguments)}' returned a non-zero code: {code}")
 
