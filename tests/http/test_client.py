@@ -1,11 +1,12 @@
+import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 import trio
 import trustme
 
-from trioker.http.client import BadUrl, FetchError, fetch, parse_url
+from trioker.http.client import BadUrl, Client, FetchError, Proxies, parse_url
 from trioker.http.client.limits import READ_TIME
 
 
@@ -47,9 +48,12 @@ async def origin(*answers, tls=None) -> AsyncIterator[Origin]:
         nursery.cancel_scope.cancel()
 
 
-async def get(url: str, **options) -> tuple[int, bytes]:
-    async with fetch(url, **options) as fetched:
-        return fetched.length, b"".join([piece async for piece in fetched.chunks])
+async def get(url: str, *, tls=None) -> tuple[int, bytes]:
+    async with aclosing(Client(tls=tls, proxies=Proxies.from_environment(os.environ))) as client:
+        async with client.request("GET", url) as answer:
+            if answer.status != 200:
+                raise answer.error(f"the server answered {answer.status}")
+            return answer.length or 0, b"".join([piece async for piece in answer.chunks])
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,11 @@ from typing import NamedTuple, TypeVar
 
 from trioker.launcher import xattrs
 from trioker.launcher.below import Below, content
+from trioker.launcher.making import CREATE, DIRECTORY_ITSELF, NODE_TYPES, components
 from trioker.launcher.tar_header import (
-    BLOCK_DEVICE,
     CHARACTER_DEVICE,
     DIRECTORY,
     DISK_FULL,
-    FIFO,
     FILE,
     HARD_LINK,
     SYMLINK,
@@ -33,9 +32,6 @@ from trioker.launcher.tar_header import (
 from trioker.launcher.tar_reader import Read, Stream, TarReader
 from trioker.launcher.whiteouts import LINKED, META, OPAQUE, PREFIX, Whiteouts, remove
 
-_NODE_TYPES = {CHARACTER_DEVICE: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK, FIFO: stat.S_IFIFO}
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SPECIAL_BITS = 0o7000
 
 _NO_ROOM = f"there is room for ({os.strerror(errno.ENOSPC)})"
@@ -110,7 +106,7 @@ class _Tree:
         """Make one entry. Raises OSError, ValueError for a rule it breaks, BadArchive where its data ends."""
         parent, _, base = entry.name.rpartition(b"/")
         if base in _UNCLEAN or (PREFIX in entry.name and base != OPAQUE):
-            parts = _components(entry.name)
+            parts = components(entry.name)
             if _is_bookkeeping(parts):
                 if parts[:-1] == [LINKED] and entry.kind == FILE:
                     self._keep_linked(entry, parts[-1])
@@ -129,7 +125,7 @@ class _Tree:
             remove(self._root + LINKED)
         for path, (entry, device, inode) in self._directories.items():
             try:
-                fd = os.open(self._root + path, _DIRECTORY)
+                fd = os.open(self._root + path, DIRECTORY_ITSELF)
             except (FileNotFoundError, NotADirectoryError):
                 continue  # a later entry took its place
             try:
@@ -143,7 +139,7 @@ class _Tree:
 
     def _enter(self, parent: bytes) -> None:
         """Make ``parent`` the current directory, with what is missing on the way as any mkdir -p would."""
-        parts = _components(parent)
+        parts = components(parent)
         self._parent = parent
         self._prefix = b"".join(part + b"/" for part in parts)
         try:
@@ -225,7 +221,7 @@ class _Tree:
             _replacing(base, lambda: os.symlink(entry.link, base))
             self._settle_node(entry, base)
         elif kind == HARD_LINK:
-            self._make_link(b"/".join(_components(entry.link)), base)
+            self._make_link(b"/".join(components(entry.link)), base)
         else:
             self._make_device(entry, base)
         self._whiteouts.made(base, path, directory=kind == DIRECTORY)
@@ -233,10 +229,10 @@ class _Tree:
     def _make_file(self, entry: Entry, base: bytes, data: Data | None = None) -> None:
         mode = entry.mode & 0o777
         try:
-            fd = os.open(base, _CREATE, mode)
+            fd = os.open(base, CREATE, mode)
         except FileExistsError:
             remove(base)
-            fd = os.open(base, _CREATE, mode)
+            fd = os.open(base, CREATE, mode)
         try:
             data = data or self._data
             if entry.pieces is None:
@@ -303,7 +299,7 @@ class _Tree:
     def _make_device(self, entry: Entry, base: bytes) -> None:
         if entry.kind == CHARACTER_DEVICE and self._whiteouts.forges(entry.device):
             raise ValueError("a forged whiteout (character device 0, 0)")
-        _replacing(base, lambda: os.mknod(base, _NODE_TYPES[entry.kind] | entry.mode & 0o777, entry.device))
+        _replacing(base, lambda: os.mknod(base, NODE_TYPES[entry.kind] | entry.mode & 0o777, entry.device))
         if self._disinherits:
             xattrs.disinherit(base, entry.mode & 0o777)
         self._settle_node(entry, base)
@@ -346,11 +342,3 @@ def _replacing(base: bytes, make: Callable[[], T]) -> T:
     except FileExistsError:
         remove(base)
         return make()
-
-
-def _components(path: bytes) -> list[bytes]:
-    """The names a path goes through, from the root. Raises ValueError for ``..``: there is no harmless use of it in an archive."""
-    parts = [part for part in path.split(b"/") if part not in (b"", b".")]
-    if b".." in parts:
-        raise ValueError(f'".." in the path {shown(path)}')
-    return parts

@@ -10,18 +10,16 @@ Not the unpacking of a layer (``unpack.py``), where the archive has the last wor
 """
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from trioker.launcher import xattrs
+from trioker.launcher.making import CREATE, DIRECTORY_ITSELF, NODE_TYPES, components
 from trioker.launcher.tar_header import (
-    BLOCK_DEVICE,
     CHARACTER_DEVICE,
     DIRECTORY,
     DISK_FULL,
-    FIFO,
     FILE,
     HARD_LINK,
     SYMLINK,
@@ -32,10 +30,6 @@ from trioker.launcher.tar_header import (
 )
 from trioker.launcher.tar_reader import Read, Stream, TarReader
 from trioker.launcher.whiteouts import MARK, PREFIX
-
-_NODE_TYPES = {CHARACTER_DEVICE: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK, FIFO: stat.S_IFIFO}
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Owner = tuple[int, int]
 """Uid and gid."""
@@ -126,7 +120,7 @@ class _Tree:
             raise BadArchive("one file was expected, and the archive is empty")
         for path, (entry, device, inode) in self._directories.items():
             with _about(path), suppress(FileNotFoundError, NotADirectoryError):  # a later entry took its place
-                fd = os.open(path, _DIRECTORY)
+                fd = os.open(path, DIRECTORY_ITSELF)
                 try:
                     found = os.fstat(fd)
                     if (found.st_dev, found.st_ino) == (device, inode):
@@ -198,7 +192,7 @@ class _Tree:
         self._directories[path] = entry, found.st_dev, found.st_ino
 
     def _make_file(self, entry: Entry, name: bytes) -> None:
-        fd = os.open(name, _CREATE, 0o600)
+        fd = os.open(name, CREATE, 0o600)
         try:
             for offset, length in ((0, entry.size),) if entry.pieces is None else entry.pieces:
                 os.lseek(fd, offset, os.SEEK_SET)
@@ -216,7 +210,7 @@ class _Tree:
     def _make_device(self, entry: Entry, name: bytes) -> None:
         if entry.kind == CHARACTER_DEVICE and entry.device == MARK:
             raise ValueError("a forged whiteout (character device 0, 0)")
-        os.mknod(name, _NODE_TYPES[entry.kind] | 0o600, entry.device)
+        os.mknod(name, NODE_TYPES[entry.kind] | 0o600, entry.device)
         self._settle_node(entry, name)
 
     def _settle(self, fd: int, entry: Entry) -> None:
@@ -258,9 +252,7 @@ def _same(one: bytes, other: bytes) -> bool:
 
 def _components(path: bytes) -> list[bytes]:
     """The names a path goes through. Raises ValueError for what no path of a layer may have."""
-    parts = [part for part in path.split(b"/") if part not in (b"", b".")]
-    if b".." in parts:
-        raise ValueError('".." in the path')
+    parts = components(path)
     if any(part.startswith(PREFIX) for part in parts):
         raise ValueError("a name that begins with .wh., which no layer can hold,")
     return parts

@@ -7,7 +7,6 @@ from trioker.images.registry.names import (
     Registries,
     check_digest,
     endpoints,
-    local_name,
     parse_remote,
     repositories,
 )
@@ -39,7 +38,6 @@ def test_a_name_says_which_registry_and_which_repository(name, host, repository,
     remote = parse_remote(name)
     assert (remote.host, remote.repository, remote.local) == (host, repository, local)
     assert repositories(remote) == (repository,)
-    assert local_name(name) == local
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@
 from trioker.http.client.answers import Answer, Headers, Upload
 from trioker.http.client.errors import BadUrl, FetchError, Hopeless, Unreached
 from trioker.http.client.proxies import Proxies
-from trioker.http.client.session import Client, Fetched, fetch
+from trioker.http.client.session import Client
 from trioker.http.client.tls import ca_context
 from trioker.http.client.urls import leads_inside, parse_url, redirected, shown
 from trioker.http.client.waiting import retrying
@@ -16,14 +16,12 @@ __all__ = [
     "BadUrl",
     "Client",
     "FetchError",
-    "Fetched",
     "Headers",
     "Hopeless",
     "Proxies",
     "Unreached",
     "Upload",
     "ca_context",
-    "fetch",
     "leads_inside",
     "parse_url",
     "redirected",

@@ -1,11 +1,9 @@
 """The client: requests over kept connections, redirections followed."""
 
-import os
 import ssl
 from collections.abc import AsyncIterator, Collection
 from contextlib import aclosing, asynccontextmanager
 
-import attrs
 import h11
 import trio
 
@@ -21,16 +19,6 @@ from trioker.http.client.requests import Question, as_upload
 from trioker.http.client.urls import bare, parse_url
 
 _FOLLOWED = {301, 302, 303, 307, 308}
-
-
-@attrs.frozen
-class Fetched:
-    """A reply being read."""
-
-    length: int
-    """Bytes to come, 0 if the server did not say."""
-    chunks: AsyncIterator[bytes]
-    """Raises FetchError when the body ends early or stalls."""
 
 
 class Client:
@@ -120,16 +108,3 @@ class Client:
 def _stays_open(head: h11.Response) -> bool:
     tokens = b",".join(value for name, value in head.headers if name == b"connection").lower().split(b",")
     return head.http_version == b"1.1" and b"close" not in {token.strip() for token in tokens}
-
-
-@asynccontextmanager
-async def fetch(url: str, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Fetched]:
-    """GET an http or https URL, by the environment's proxies; ``tls`` replaces the system's authorities. Raises BadUrl, FetchError.
-
-    A user and password in the URL are sent (Basic, RFC 7617), and not to the hosts it redirects to.
-    """
-    async with aclosing(Client(tls=tls, proxies=Proxies.from_environment(os.environ))) as client:
-        async with client.request("GET", url) as answer:
-            if answer.status != 200:
-                raise answer.error(f"the server answered {answer.status}")
-            yield Fetched(answer.length or 0, answer.chunks)

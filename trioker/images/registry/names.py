@@ -184,11 +184,6 @@ def repositories(remote: Remote) -> Sequence[str]:
     return (f"library/{remote.repository}", remote.repository) if short else (remote.repository,)
 
 
-def local_name(name: str, registries: Registries = DEFAULT_REGISTRIES) -> str:
-    """What a typed repository, without tag, is called here: ``docker.io/library/busybox`` is ``busybox``. Raises InvalidParameter."""
-    return _locate(name, registries).local
-
-
 def endpoints(host: str, registries: Registries = DEFAULT_REGISTRIES) -> Sequence[Endpoint]:
     """Where to ask for a registry's images, in the order to try: mirrors, https, and http where that is allowed (on loopback first)."""
     if host != registries.default_host:
