@@ -5,15 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 BUILDER := .cache/builder
 PYZ := dist/trioker.pyz
-TEST_PACKAGES := python3-venv busybox-static iproute2 git docker-registry skopeo zstd
+TEST_PACKAGES := python3-venv busybox-static btrfs-progs iproute2 git docker-registry skopeo zstd nftables xfsprogs
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-hosts pyz check unit bench lock clean venv-package test-packages
 
 help:
 	@echo 'make demo    build $(PYZ) and show a container'"'"'s life through its API (root)'
-	@echo 'make test    everything: check, unit tests, tests with root on the real kernel'
-	@echo 'make test-hosts   the same file on a Debian 12 with cgroup version 2 alone, in qemu (root; four minutes, the first time six)'
+	@echo 'make test    check, unit tests, tests with root on the real kernel: all but the next'
+	@echo 'make test-hosts   the same file on a Debian 12 with cgroup version 2 alone, in qemu (root; four minutes, the first time five)'
 	@echo 'make pyz     build $(PYZ)'
 	@echo 'make check   ruff, mypy, import contracts'
 	@echo 'make unit    the tests that need no root'

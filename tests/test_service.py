@@ -1,13 +1,25 @@
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 
 import pytest
 import trio
 
-from trioker.service import STOP_SIGNALS, JsonFormatter, StartError, locked, notify, pid_file, wait_for_stop
+from trioker.linux import capabilities
+from trioker.model.options import Rlimit
+from trioker.service import (
+    STOP_SIGNALS,
+    JsonFormatter,
+    StartError,
+    locked,
+    notify,
+    pid_file,
+    possible_rlimits,
+    wait_for_stop,
+)
 
 
 def test_a_directory_is_held_by_one_process_at_a_time(tmp_path):
@@ -68,3 +80,14 @@ def test_the_json_log_has_one_object_a_line_with_the_traceback_inside():
     entry = json.loads(line)
     assert (entry["level"], entry["message"]) == ("error", "it failed")
     assert "bad\nthing" in entry["traceback"]
+
+
+def test_limits_above_our_own_are_cut_and_that_is_told_unless_we_may_raise_them(caplog):
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if most == resource.RLIM_INFINITY or "SYS_RESOURCE" in capabilities.current():
+        pytest.skip("nothing is above the limit of this process")
+    wanted = (Rlimit("nofile", 5, most + 1), Rlimit("nproc", 7, 8))
+    assert possible_rlimits(wanted) == {"nofile": [5, most], "nproc": [7, 8]}
+    assert [record.message for record in caplog.records] == [
+        f"--default-ulimit nofile: cut to {most}, as the daemon lacks CAP_SYS_RESOURCE to raise its own"
+    ]

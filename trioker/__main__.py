@@ -16,6 +16,7 @@ Commands:
   -d, daemon   run the daemon ('{0} -d --help' lists its options)
   df           show what takes room on the disk (-v: each thing by itself)
   drivers      list the storage drivers and say which work here
+  migrate      move images and stopped containers to another storage driver
   check-host   say what this host offers and whether the daemon can run on it
   version      show versions
 """
@@ -68,6 +69,19 @@ def _drivers(arguments: "list[str]") -> int:
     return show(parse_places("drivers", "List the storage drivers and say which work on this host.", arguments))
 
 
+def _migrate(arguments: "list[str]") -> int:
+    from trioker.cli.migrate import Display, parse_migrate
+
+    options = parse_migrate(arguments)
+    from trioker.migrate import main as migrate
+
+    _use_checkout_drivers()
+    display = Display()
+    status, text = migrate(options, display)
+    display.end(text, failed=bool(status))
+    return status
+
+
 def _check_host(arguments: "list[str]") -> int:
     from trioker.cli.places import parse_places
 
@@ -109,6 +123,7 @@ COMMANDS = {
     "launcher": _launcher,
     "df": _df,
     "drivers": _drivers,
+    "migrate": _migrate,
     "check-host": _check_host,
     "version": _version,
     "--version": _version,

@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from trioker.linux import capabilities, cgroups, syscalls
-from trioker.network import links, netlink, sysctls
-from trioker.network.netlink import Netlink
+from trioker.launcher import userns
+from trioker.linux import capabilities, cgroups, links, mounts, netlink, syscalls
+from trioker.linux.netlink import Netlink
+from trioker.network import sysctls
 from trioker.storage.discovery import list_drivers
 
 OK = "ok"
@@ -35,7 +36,6 @@ _NAMESPACES = {
     "net": (syscalls.CLONE_NEWNET, "containers would share the host's network"),
     "cgroup": (syscalls.CLONE_NEWCGROUP, "containers would see the host's control groups"),
 }
-_NEWUSER = 0x10000000  # linux/sched.h
 
 _NFNETLINK_GET_TABLE = 10 << 8 | 1  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETTABLE (linux/netfilter/nf_tables.h)
 _NETLINK_NETFILTER = 12
@@ -77,6 +77,7 @@ def look(root: Path, driver_dirs: Sequence[Path]) -> Iterator[Finding]:
     yield from privileges(os.geteuid(), capabilities.current())
     yield from control_groups(cgroups.detect())
     yield from namespaces()
+    yield user_namespace(root)
     yield filters()
     yield bridges()
     yield nftables()
@@ -129,8 +130,8 @@ def privileges(uid: int, held: frozenset[str]) -> Iterator[Finding]:
 
 def control_groups(found: cgroups.Hierarchies) -> Iterator[Finding]:
     """The version and each controller."""
-    if found.version == "none":
-        yield Finding(MISSING, "cgroups", "no writable cgroup mount", needed=True)
+    if why := cgroups.obstacle(found):
+        yield Finding(MISSING, "cgroups", why, needed=True)
         return
     yield Finding(OK, "cgroups", f"version {found.version}")
     controllers = (
@@ -138,10 +139,10 @@ def control_groups(found: cgroups.Hierarchies) -> Iterator[Finding]:
         ("swap", found.swap_limit, "MemorySwap is ignored, with a warning (kernel without swap accounting)"),
         ("cpu", found.cpu_shares, "CpuShares is ignored, with a warning"),
         ("pids", found.pids_limit, "a fork bomb in a container is not stopped"),
-        ("devices", bool(found.place("devices", "")), "device nodes are not restricted"),
     )
     for name, works, lack in controllers:
         yield Finding(OK if works else WARN, f"cgroup {name}", "can be limited" if works else lack)
+    yield Finding(OK, "cgroup devices", "can be limited")
 
 
 def namespaces() -> Iterator[Finding]:
@@ -151,10 +152,25 @@ def namespaces() -> Iterator[Finding]:
         yield Finding(
             MISSING if refusal else OK, f"{name} namespace", f"{refusal}: {lack}" if refusal else "works", needed=True
         )
-    refusal = _refusal(partial(syscalls.unshare, _NEWUSER))
-    yield Finding(
-        WARN if refusal else OK, "user namespace", f"{refusal}; not used yet" if refusal else "works; not used yet"
+
+
+def user_namespace(root: Path) -> Finding:
+    """Whether containers can have one, and the files in ``root`` their owners mapped for it: what ``--userns-remap`` needs."""
+    place = next(each for each in (root, *root.parents) if each.exists())
+    refusal = _refusal(partial(_map_ids, str(place)))
+    return Finding(
+        WARN if refusal else OK, "user namespace", f"{refusal}: no --userns-remap here" if refusal else "works"
     )
+
+
+def _map_ids(directory: str) -> None:
+    one = [userns.Range(0, 1, 1)]
+    users = userns.make_namespaces(userns.Remap(one, one, directory))
+    if users.refusal:
+        raise OSError(0, users.refusal)
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    mounts.make_private()
+    userns.map_files(users)
 
 
 def _refusal(attempt: Callable[[], None]) -> str:
@@ -220,7 +236,7 @@ def _make_bridge() -> None:
     with Netlink(netlink.ROUTE) as sock:
         sock.request(links.add_bridge("bridge", "02:42:00:00:00:01", 1500))
         port = socket.if_nametoindex("bridge")
-        sock.request(links.add_veth("outside", port, 1500, peer="inside", peer_mac="02:42:00:00:00:02", netns=own))
+        sock.request(links.add_veth("outside", port, 1500, peer="inside", netns=own))
 
 
 def forwarding() -> Finding:

@@ -24,9 +24,10 @@ from trioker.engine.configuration import Abilities
 from trioker.engine.containers import Containers, Rooms
 from trioker.engine.files import Files
 from trioker.engine.steps import Workshop
-from trioker.http.addresses import BadAddress, Tcp, parse_address
+from trioker.engine.trial import try_out
+from trioker.http.addresses import Activated, BadAddress, Tcp, parse_address
 from trioker.http.client import Client, Proxies
-from trioker.http.listeners import Listener, ListenError, open_listeners
+from trioker.http.listeners import Listener, ListenError, activated_ports, open_listeners
 from trioker.http.server import serve
 from trioker.http.tls import server_context
 from trioker.images.blobs import BlobStore
@@ -38,23 +39,27 @@ from trioker.images.registries import open_client, registry_access
 from trioker.images.store import ImageStore
 from trioker.images.store import Rooms as ImageRooms
 from trioker.linux import cgroups
-from trioker.model.errors import NotFound, TriokerError
+from trioker.model.errors import LaunchFailed, NotFound, TriokerError
 from trioker.model.ids import short_id
 from trioker.model.options import DaemonOptions
 from trioker.model.usage import DiskUsage, LayerUsage
 from trioker.network.network import Network
 from trioker.network.opening import daemon_network
 from trioker.network.without import Without
+from trioker.runtime.remap import read_remap
 from trioker.runtime.runtime import Runtime
 from trioker.runtime.spec import Place
 from trioker.runtime.zygote import Zygote
 from trioker.service import (
     STOP_SIGNALS,
     StartError,
+    check_control_groups,
     configure_logging,
     locked,
     notify,
     pid_file,
+    possible_rlimits,
+    protect_from_memory_shortage,
     raise_open_files_limit,
     wait_for_stop,
 )
@@ -100,11 +105,21 @@ def _flatten(group: BaseExceptionGroup[Exception]) -> Iterator[BaseException]:
 
 async def run(options: DaemonOptions) -> None:
     """Open every room, serve, and close them again."""
-    rlimits = raise_open_files_limit()
+    rlimits = raise_open_files_limit() | possible_rlimits(options.limits.rlimits)
+    protect_from_memory_shortage()
+    check_control_groups()
     options.root.mkdir(mode=0o711, parents=True, exist_ok=True)
+    remap = read_remap(options.userns_remap, options.root) if options.userns_remap else None
     with trio.open_signal_receiver(*STOP_SIGNALS) as signals, locked(options.root), pid_file(options.pid_file):
         async with open_database(options.root / "state.db") as database:
-            with exec_root(options.exec_root, database.store_id, rlimits) as place:
+            with exec_root(options.exec_root, database.store_id) as directory:
+                place = Place(
+                    run_root=str(directory / "run"),
+                    mount_point=str(directory / "root"),
+                    cgroup_parent=CGROUP_PARENT,
+                    rlimits=rlimits,
+                    pids_limit=options.limits.processes,
+                )
                 choice = Choice(options.storage_driver, dict(options.storage_options), options.driver_dirs)
                 async with (
                     open_store(options.root, database, choice) as store,
@@ -112,23 +127,40 @@ async def run(options: DaemonOptions) -> None:
                     open_network(options, database) as network,
                     trio.open_nursery() as nursery,
                 ):
-                    zygote = Zygote()
+                    zygote = Zygote(network.port, remap)
                     await nursery.start(zygote.supervise)
                     log.info("trioker %s, storage driver %s on %s", __version__, store.driver.name, options.root)
-                    ground = Ground(options, database, store.layers, Runtime(zygote, place), network, client, nursery)
+                    runtime = Runtime(zygote, place)
+                    if remap:
+                        await check_remap(options, runtime, store.layers)
+                    ground = Ground(options, database, store.layers, runtime, network, client, nursery)
                     await serve_api(options, await open_backend(ground), signals)
                     nursery.cancel_scope.cancel()
         notify("STOPPING=1")
+
+
+async def check_remap(options: DaemonOptions, runtime: Runtime, layers: LayerStore) -> None:
+    """Raises StartError where containers cannot have a user namespace, or the storage driver's files not their ids."""
+    try:
+        await try_out(runtime, layers)
+    except LaunchFailed as failure:
+        raise StartError(f"--userns-remap={options.userns_remap} does not work here: {failure}") from failure
+    except (OSError, TriokerError) as error:  # a full disk: what is there must be removable
+        log.warning("--userns-remap=%s could not be tried out: %s", options.userns_remap, error)
 
 
 def open_network(
     options: DaemonOptions, database: Database
 ) -> contextlib.AbstractAsyncContextManager[Network | Without]:
     """The containers' network, with the places that containers had when the last daemon ended."""
-    addresses = map(parse_address, options.listeners)
-    guarded = tuple(each.port for each in addresses if isinstance(each, Tcp))
+    addresses = [parse_address(each) for each in options.listeners]
+    guarded = [each.port for each in addresses if isinstance(each, Tcp)]
+    if any(isinstance(each, Activated) for each in addresses):
+        guarded += activated_ports(os.environ)
     live = [each.endpoint for each in database.containers() if each.endpoint]
-    wanted = attrs.evolve(options.network, guarded_ports=guarded)
+    wanted = attrs.evolve(
+        options.network, store=database.store_id, root=str(options.root.absolute()), guarded_ports=tuple(guarded)
+    )
     return daemon_network(wanted, database, live, cleanup=options.cleanup)
 
 
@@ -237,16 +269,14 @@ async def download(client: Client, url: str) -> AsyncIterator[Download]:
 
 
 @contextlib.contextmanager
-def exec_root(directory: Path, store_id: str, rlimits: dict[str, list[int]]) -> Iterator[Place]:
+def exec_root(directory: Path, store_id: str) -> Iterator[Path]:
     """The part of the exec root that belongs to one store, ours alone; removed at the end where nothing runs on."""
     own = directory / store_id[:12]
     for each in (own / "run", own / "root"):
         each.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked(own):
         try:
-            yield Place(
-                run_root=str(own / "run"), mount_point=str(own / "root"), cgroup_parent=CGROUP_PARENT, rlimits=rlimits
-            )
+            yield own
         finally:
             cgroups.remove_parent(cgroups.detect(), CGROUP_PARENT)
             with contextlib.suppress(OSError):

@@ -9,10 +9,20 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterable, Iterator
+from collections.abc import AsyncIterable, Iterable, Iterator
 from pathlib import Path
 
+import attrs
+
+from trioker.launcher.failure import describe
+from trioker.launcher.lockdown import lesser_limit
+from trioker.linux import capabilities, cgroups
+from trioker.model.options import Rlimit
+
 log = logging.getLogger("trioker")
+
+_OOM_SCORE_FILE = Path("/proc/self/oom_score_adj")
+_OOM_SCORE = -500  # dockerd's: as if it had half of the host's memory less than it has
 
 
 class StartError(Exception):
@@ -80,6 +90,37 @@ def raise_open_files_limit() -> dict[str, list[int]]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return {"nofile": [soft, hard]}
+
+
+def possible_rlimits(wanted: Iterable[Rlimit]) -> dict[str, list[int]]:
+    """The limits for containers by name, cut to what we may give; what was cut is told in the log, once for all containers."""
+    can_raise = "SYS_RESOURCE" in capabilities.current()
+    possible = {}
+    for name, soft, hard in map(attrs.astuple, wanted):
+        most = (
+            resource.RLIM_INFINITY if can_raise else resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))[1]
+        )
+        possible[name] = [lesser_limit(soft, most), lesser_limit(hard, most)]
+        if possible[name] != [soft, hard]:
+            log.warning(
+                "--default-ulimit %s: cut to %d, as the daemon lacks CAP_SYS_RESOURCE to raise its own", name, most
+            )
+    return possible
+
+
+def check_control_groups() -> None:
+    """Raises StartError where no container could have control groups: better said now than at each start."""
+    if why := cgroups.obstacle(cgroups.detect()):
+        raise StartError(why)
+
+
+def protect_from_memory_shortage() -> None:
+    """Have the kernel end others before us when the host runs out of memory. The launcher and monitors inherit it, containers give it up."""
+    try:
+        score = int(_OOM_SCORE_FILE.read_text(encoding="ascii"))
+        _OOM_SCORE_FILE.write_text(f"{min(score, _OOM_SCORE)}\n", encoding="ascii")
+    except OSError as error:
+        log.info("the daemon is ended as soon as others where the host runs out of memory: %s", describe(error))
 
 
 def notify(state: str) -> None:

@@ -23,8 +23,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-TIMEOUT = 30
-"""Seconds for any one step."""
+TIMEOUT = 120
+"""Seconds for any one step: so many only where every instruction is emulated."""
 TOOLS = ("sh", "cat", "echo", "ls", "mkdir", "rm", "id", "hostname", "uname")
 SCRIPT = 'echo "hello from $(hostname), process $$, user $(id -u)"; mkdir /made && echo data > /made/here; read line; echo "you said: $line"'
 CONFIG = {

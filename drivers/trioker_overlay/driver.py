@@ -4,7 +4,8 @@
 
     <root>/<key>/diff     what the layer adds; whiteouts and opaque marks are overlayfs's own
     <root>/<key>/work     overlayfs's scratch, beside diff because both must lie on one filesystem
-    <root>/<key>/lower    a symlink whose text is the chain below, "id:id:...", topmost first; the bottom layer has none
+    <root>/<key>/lower    a symlink whose text is the chain below, "id:id:...", topmost first; the bottom layer has none. A long chain goes
+                          on in lower1, lower2 ...: a text that ends with a colon says so
     <root>/l/<id>         symlink to ../<key>/diff, id being the first 16 digits: short names for long chains
 
 ``lower`` is a symlink because its text comes into being whole with its name in one step, where a small file can be found empty after a
@@ -18,15 +19,18 @@ from contextlib import suppress
 from pathlib import Path
 
 from trioker.linux import trees
-from trioker.linux.mounts import MS_RDONLY
+from trioker.linux.mounts import MOST_DATA, MS_RDONLY
 from trioker.storage.driver import Change, Mount, UnpackTarget, Unsupported, Usage, Whiteouts, bind
 from trioker_overlay.changes import changes
 
 _ID_LENGTH = 16
 _KEY = re.compile(r"[0-9a-f]{64}")
 
-MAX_DATA = 4095
-"""Bytes of options that mount(2) takes: one page with its terminating zero."""
+_PIECE = 60 * (_ID_LENGTH + 1)
+"""Characters of a chain in one symlink: whole names with their colons, and less than the 1,024 bytes xfs has for a link's text."""
+
+MAX_LAYERS = 499
+"""Under the topmost one: overlayfs stacks 500 (fs/overlayfs/params.h, OVL_MAX_STACK), and in a read-only view the topmost is one of them."""
 
 OPTIONS = "redirect_dir=nofollow,metacopy=off,index=off"
 """Written out because a kernel may be built or booted with other defaults.
@@ -45,8 +49,10 @@ stay in ``trusted.*`` (no ``userxattr``), which no process in a container may wr
 class Overlay:
     """The driver; open it with ``trioker_overlay.open_driver``, which makes sure that the host can do it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, long_chains: bool = False) -> None:
+        """``long_chains`` where the kernel takes more layers than mount(2) has room for."""
         self._root = os.path.abspath(root)
+        self._long_chains = long_chains
         self._names = os.path.join(self._root, "l")
         os.makedirs(self._names, mode=0o700, exist_ok=True)
         trees.sweep(self._root)
@@ -55,11 +61,12 @@ class Overlay:
     def create(self, key: str, parent: str | None) -> None:
         """One directory with two more in it. Raises Unsupported where the chain has grown too long to be mounted."""
         chain = self._chain_over(parent) if parent else ""
-        _writable_data(key, chain)
+        self._refuse_too_long(key, chain)
         home = self._path(key)
         os.mkdir(home, 0o700)
-        if chain:  # before diff: after a power cut a layer that lost its chain must not pass for a bottom layer
-            os.symlink(chain, f"{home}/lower")
+        _write_chain(
+            home, chain
+        )  # before diff: after a power cut a layer that lost its chain must not pass for a bottom layer
         os.mkdir(f"{home}/diff", 0o755)
         os.mkdir(f"{home}/work", 0o700)
         if parent:
@@ -105,12 +112,25 @@ class Overlay:
     def _path(self, key: str, part: str = "") -> str:
         return os.path.join(self._root, key, part) if part else os.path.join(self._root, key)
 
+    def _refuse_too_long(self, key: str, chain: str) -> None:
+        layers = len(_split(chain))
+        if layers > MAX_LAYERS:
+            raise Unsupported(f"{layers} layers are too many: overlayfs stacks {MAX_LAYERS} under one more")
+        length = len(_writable_data(key, chain))
+        if length > MOST_DATA and not self._long_chains:
+            raise Unsupported(
+                f"{layers} layers are too many for this kernel: it takes {MOST_DATA} bytes of mount options and their names are "
+                f"{length} (since Linux 6.7 there can be {MAX_LAYERS})"
+            )
+
     def _chain(self, key: str) -> str:
+        home = self._path(key)
         try:
-            return os.readlink(self._path(key, "lower"))
+            chain = os.readlink(f"{home}/lower")
         except FileNotFoundError:
-            os.stat(self._path(key))  # a layer that is not there is not a bottom layer
+            os.stat(home)  # a layer that is not there is not a bottom layer
             return ""
+        return _read_rest(home, chain)
 
     def _chain_over(self, parent: str) -> str:
         below = self._chain(parent)
@@ -141,12 +161,23 @@ def _split(chain: str) -> list[str]:
     return chain.split(":") if chain else []
 
 
+def _write_chain(home: str, chain: str) -> None:
+    """The first piece last: where it is, all are."""
+    pieces = [chain[start : start + _PIECE] for start in range(0, len(chain), _PIECE)]
+    for number, piece in reversed(list(enumerate(pieces))):
+        os.symlink(piece, f"{home}/lower{number or ''}")
+
+
+def _read_rest(home: str, chain: str) -> str:
+    number = 0
+    while chain.endswith(":"):
+        number += 1
+        chain += os.readlink(f"{home}/lower{number}")
+    return chain
+
+
 def _writable_data(key: str, chain: str) -> str:
-    data = f"lowerdir={chain},upperdir=../{key}/diff,workdir=../{key}/work,{OPTIONS}"
-    if len(data) > MAX_DATA:
-        layers = len(_split(chain))
-        raise Unsupported(f"{layers} layers are too many: their mount options take {len(data)} bytes of {MAX_DATA}")
-    return data
+    return f"lowerdir={chain},upperdir=../{key}/diff,workdir=../{key}/work,{OPTIONS}"
 
 
 def _imitate(model: str, path: str) -> None:

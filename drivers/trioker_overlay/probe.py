@@ -29,6 +29,18 @@ def refusal(root: Path) -> str:
         return "" if error.errno in _FULL else f"cannot write in {root}: {error.strerror}"
 
 
+def long_chains_work() -> bool:
+    """Whether the kernel takes lower layers one by one (``lowerdir+``, Linux 6.7), and so more of them than mount(2) has room for."""
+    context = syscalls.fsopen("overlay")
+    try:
+        syscalls.fsconfig(context, syscalls.FSCONFIG_SET_STRING, "lowerdir+", "/")
+    except OSError:
+        return False
+    finally:
+        os.close(context)
+    return True
+
+
 def _try_out(root: Path) -> str:
     trial = tempfile.mkdtemp(prefix=trees.REMOVING, dir=root)  # a name that ``sweep`` removes should we die here
     try:

@@ -1,20 +1,24 @@
-"""What differs between two trees, told from their inodes alone."""
+"""What differs between a copy and its original, told from their inodes; contents are not read."""
 
 import os
 import stat
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from trioker.linux.trees import Cursor, names, status, unroll
+from trioker.linux.trees import Cursor, attributes, names, status, unroll
 from trioker.storage.driver import Change, Kind
 
 _Walk = Generator[Change | Generator[Any, None, None], None, None]
 
 
-def changes(tree: str, parent: str) -> Iterator[Change]:
-    """Compare ``tree``, which may be changing meanwhile, with ``parent``, which is not."""
+def changes(tree: str, parent: str, copied: int) -> Iterator[Change]:
+    """Compare ``tree``, which may be changing meanwhile, with ``parent``, which is not.
+
+    ``copied`` is when the copy was complete, in nanoseconds. What was touched since is looked at more closely: no process can set the time of
+    an inode's last change, so it tells of attributes, and of contents written under their old date.
+    """
     with Cursor(tree) as now, Cursor(parent) as before:
-        yield from unroll(_compare(now, before, ""))
+        yield from unroll(_compare(now, before, "", copied))
 
 
 def everything(tree: str) -> Iterator[Change]:
@@ -23,15 +27,16 @@ def everything(tree: str) -> Iterator[Change]:
         yield from unroll(_added(now, ""))
 
 
-def _compare(now: Cursor, before: Cursor, path: str) -> _Walk:
+def _compare(now: Cursor, before: Cursor, path: str, copied: int) -> _Walk:
     for name in sorted({*os.listdir(now.fd), *os.listdir(before.fd)}, key=os.fsencode):
-        kind = _classify(now, before, name)
+        old, new = status(before.fd, name), status(now.fd, name)
+        kind = _classify(now.fd, before.fd, name, old, new, copied=copied)
         if kind is not None:
             yield Change(f"{path}/{name}", kind)
-        if kind is Kind.DELETED or not now.enter(name):
+        if new is None or not stat.S_ISDIR(new.st_mode) or not now.enter(name):
             continue
         if before.enter(name):
-            yield _compare(now, before, f"{path}/{name}")
+            yield _compare(now, before, f"{path}/{name}", copied)
             before.leave()
         else:
             yield _added(now, f"{path}/{name}")
@@ -48,14 +53,25 @@ def _added(now: Cursor, path: str) -> _Walk:
                 return
 
 
-def _classify(now: Cursor, before: Cursor, name: str) -> Kind | None:
-    old, new = status(before.fd, name), status(now.fd, name)
+def _classify(
+    now: int, before: int, name: str, old: os.stat_result | None, new: os.stat_result | None, *, copied: int
+) -> Kind | None:
     if new is None:
         return Kind.DELETED if old else None
     if old is None:
         return Kind.ADDED
-    same = _facts(old) == _facts(new) and _target(before.fd, name, old) == _target(now.fd, name, new)
+    same = _facts(old) == _facts(new) and _target(before, name, old) == _target(now, name, new)
+    if same and new.st_ctime_ns >= copied:
+        same = not _rewritten(old, new, copied) and attributes(before, name) == attributes(now, name)
     return None if same else Kind.MODIFIED
+
+
+def _rewritten(old: os.stat_result, new: os.stat_result, copied: int) -> bool:
+    """Whether a file may have other contents.
+
+    A name more or less touches it too; and what was touched at ``copied`` itself may be the copying's.
+    """
+    return stat.S_ISREG(new.st_mode) and new.st_ctime_ns > copied and new.st_nlink == old.st_nlink
 
 
 def _facts(found: os.stat_result) -> tuple[int, ...]:

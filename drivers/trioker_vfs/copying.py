@@ -17,6 +17,12 @@ from trioker.linux.trees import Cursor, names, status, unroll
 _FICLONE = 0x40049409
 """_IOW(0x94, 9, int): let the new file share the old one's extents (ioctl_ficlone(2))."""
 
+_SMALL = 2**16
+"""Bytes up to which a file is copied sooner than it is found out whether it can be shared."""
+
+_BLOCK = 512
+"""What st_blocks counts in (stat(2))."""
+
 _CHUNK = 2**30
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -71,7 +77,7 @@ def _copy_file(old: int, new: int, name: str, found: os.stat_result) -> None:
     try:
         target = os.open(name, _CREATE, 0o600, dir_fd=new)
         try:
-            _copy_content(source, target, found.st_size)
+            _copy_content(source, target, found)
             _imitate_open(source, target, found)
         finally:
             os.close(target)
@@ -79,19 +85,31 @@ def _copy_file(old: int, new: int, name: str, found: os.stat_result) -> None:
         os.close(source)
 
 
-def _copy_content(source: int, target: int, size: int) -> None:
+def _copy_content(source: int, target: int, found: os.stat_result) -> None:
+    if found.st_size > _SMALL and _share(source, target):
+        return
+    if found.st_blocks * _BLOCK >= found.st_size:  # it has no holes to look for
+        _copy_range(source, target, 0, found.st_size)
+        return
+    os.ftruncate(target, found.st_size)
+    for start, end in extents(source, found.st_size):
+        _copy_range(source, target, start, end)
+
+
+def _share(source: int, target: int) -> bool:
     try:
         fcntl.ioctl(target, _FICLONE, source)
-        return
     except OSError:  # ext4 and many others cannot share extents
-        pass
-    os.ftruncate(target, size)
-    for start, end in extents(source, size):
-        while start < end:
-            copied = os.copy_file_range(source, target, min(end - start, _CHUNK), start, start)
-            if not copied:
-                raise OSError(errno.EIO, "a file of a layer is shorter than its size says")
-            start += copied  # noqa: PLW2901  the rest of the extent
+        return False
+    return True
+
+
+def _copy_range(source: int, target: int, start: int, end: int) -> None:
+    while start < end:
+        copied = os.copy_file_range(source, target, min(end - start, _CHUNK), start, start)
+        if not copied:
+            raise OSError(errno.EIO, "a file of a layer is shorter than its size says")
+        start += copied
 
 
 def _copy_special(old: int, new: int, name: str, found: os.stat_result) -> None:

@@ -52,12 +52,14 @@ class Vfs:
         return UnpackTarget(Path(self._tree(key)), Whiteouts.REMOVE)
 
     def changes(self, key: str) -> Iterator[Change]:
-        """A comparison of both trees, by what stat tells; contents and extended attributes are not read."""
+        """A comparison of both trees, by what their inodes tell; contents are not read."""
+        home = f"{self._root}/{key}"
         try:
-            parent = os.readlink(f"{self._root}/{key}/parent")
+            parent = os.readlink(f"{home}/parent")
         except FileNotFoundError:
             return everything(self._tree(key))
-        return changes(self._tree(key), self._tree(parent))
+        copied = os.stat(home).st_mtime_ns  # the last that changed there was that links went
+        return changes(self._tree(key), self._tree(parent), copied)
 
     def usage(self, key: str) -> Usage:
         """The whole tree's."""

@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import pytest
 
 from trioker import check_host
@@ -78,4 +81,18 @@ def test_one_line_per_finding_and_a_verdict(monkeypatch, capsys, tmp_path):
 
 def test_the_real_host_is_looked_at_without_an_error(tmp_path):
     subjects = [each.subject for each in check_host.look(tmp_path, ())]
-    assert {"kernel", "root", "seccomp", "nftables", "net namespace", "storage overlay"} <= set(subjects)
+    assert {"kernel", "root", "seccomp", "nftables", "net namespace", "user namespace", "storage overlay"} <= set(
+        subjects
+    )
+
+
+def test_a_user_namespace_that_cannot_be_is_no_more_than_a_warning(tmp_path):
+    """Without root there can be none; with it, not on a filesystem that maps no ids."""
+    found = check_host.user_namespace(tmp_path if os.geteuid() else Path("/proc/self/ns"))
+    assert found.mark == WARN
+    assert found.meaning.endswith(": no --userns-remap here")
+    assert not found.needed
+
+
+def test_where_a_root_will_be_is_looked_at_before_it_is_there(tmp_path):
+    assert check_host.user_namespace(tmp_path / "not" / "yet") == check_host.user_namespace(tmp_path)

@@ -5,7 +5,7 @@ import pytest
 
 from trioker.cli.daemon import parse_daemon
 from trioker.model.network import NetworkOptions
-from trioker.model.options import DaemonOptions, RegistryOptions, TlsFiles
+from trioker.model.options import ContainerLimits, DaemonOptions, RegistryOptions, Rlimit, TlsFiles
 from trioker.model.run import LogPolicy
 
 DEFAULT = ("tcp://127.0.0.1:4243", "unix:///run/trioker.sock")
@@ -35,7 +35,8 @@ def test_every_option_is_understood():
         "--default-registry http://h:5000 --registry-mirror https://m1 --registry-mirror m2:5000 --insecure-registry h:5000 "
         "--insecure-registry 10.0.0.0/8 --registry-ca /ca --blob-limit 1g "
         "-b br0 --bip 10.1.0.1/16 --ipv6 --icc=false --ip-forward=false --iptables=false --port-range 5000-5009 --mtu 1400 "
-        "--dns 9.9.9.9 --dns fd00::1 --cleanup"
+        "--dns 9.9.9.9 --dns fd00::1 --cleanup "
+        "--default-ulimit nofile=5:9 --default-ulimit core=0 --default-ulimit nofile=5:-1 --default-pids-limit 99 --userns-remap me:5"
     )
     assert parse_daemon(text.split()) == DaemonOptions(
         listeners=("unix:///a", "tcp://[::1]:1"),
@@ -69,6 +70,8 @@ def test_every_option_is_understood():
             mtu=1400,
             dns=("9.9.9.9", "fd00::1"),
         ),
+        limits=ContainerLimits((Rlimit("nofile", 5, -1), Rlimit("core", 0, 0)), processes=99),
+        userns_remap="me:5",
         cleanup=True,
     )
 
@@ -90,6 +93,34 @@ def test_every_option_is_understood():
     ],
 )
 def test_an_option_about_the_network_that_cannot_be_is_refused(capsys, text, why):
+    assert why in refusal(capsys, *text.split())
+
+
+@pytest.mark.parametrize("text", ["0", "-1"])
+def test_there_need_be_no_limit_of_processes(text):
+    assert parse_daemon(["--default-pids-limit", text]).limits.processes == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("--default-ulimit nofile", "invalid ulimit argument: nofile"),
+        ("--default-ulimit files=1", "invalid ulimit type: files (known: as, core, cpu, data, fsize,"),
+        ("--default-ulimit NOFILE=1", "invalid ulimit type: NOFILE"),
+        ("--default-ulimit nofile=1:2:3", "too many limit value arguments - 1:2:3"),
+        ("--default-ulimit nofile=2:1", "ulimit soft limit must be less than or equal to hard limit: 2 > 1"),
+        ("--default-ulimit nofile=-1:1", "ulimit soft limit must be less than or equal to hard limit: -1 > 1"),
+        ("--default-ulimit nofile=", "'' is not a limit"),
+        ("--default-ulimit nofile=1:", "'' is not a limit"),
+        ("--default-ulimit nofile=1k", "'1k' is not a limit"),
+        ("--default-ulimit nofile=-2", "'-2' is not a limit"),
+        ("--default-ulimit nofile=9223372036854775808", "is not a limit"),
+        ("--default-pids-limit many", "'many' is not a number of processes"),
+        ("--default-pids-limit -5", "'-5' is not a number of processes"),
+        ("--default-pids-limit 4194305", "is not a number of processes up to 4194304"),
+    ],
+)
+def test_a_limit_of_containers_that_cannot_be_is_refused(capsys, text, why):
     assert why in refusal(capsys, *text.split())
 
 
@@ -150,6 +181,9 @@ def test_plain_tcp_beyond_loopback_needs_an_explicit_word(capsys):
         (["--no-such"], "unrecognized arguments: --no-such"),
         (["image"], "unrecognized arguments: image"),
         (["--log-format", "xml"], "'xml'"),
+        (["--userns-remap", "a:b:c"], "--userns-remap: 'a:b:c' is not 'default', USER[:GROUP] or UID[:GID]"),
+        (["--userns-remap", "a:"], "'a:' is not"),
+        (["--userns-remap", "a b"], "'a b' is not"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_reason(capsys, arguments, why):

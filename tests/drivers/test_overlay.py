@@ -2,15 +2,18 @@
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
-from trioker.linux.mounts import MS_BIND, MS_RDONLY, MS_REMOUNT
+from trioker.linux.mounts import MOST_DATA, MS_BIND, MS_RDONLY, MS_REMOUNT
 from trioker.linux.trees import remove_tree
 from trioker.storage.driver import Change, Kind, Unsupported, Whiteouts
+from trioker_overlay import open_driver
 from trioker_overlay.changes import changes
-from trioker_overlay.driver import MAX_DATA, Overlay
+from trioker_overlay.driver import MAX_LAYERS, Overlay
 
+PROJECT = Path(__file__).parents[2]
 BASE, MIDDLE, TOP = "a" * 64, "b" * 64, "c" * 64
 DEPTH = 1100
 
@@ -136,12 +139,62 @@ def make_chain(driver, parent: str, length: int) -> str:
     return parent
 
 
-def test_a_chain_too_long_for_one_mount_is_refused_when_it_is_made(driver):
+def test_an_old_kernel_refuses_a_chain_too_long_for_one_mount_when_it_is_made(driver):
     parent = make_chain(driver, TOP, 220)
-    assert len(driver.mounts(parent, readonly=False)[0].data) <= MAX_DATA
-    assert len(driver.mounts(parent, readonly=True)[0].data) <= MAX_DATA
-    with pytest.raises(Unsupported, match=f"of {MAX_DATA}"):
+    assert len(driver.mounts(parent, readonly=False)[0].data) <= MOST_DATA
+    assert len(driver.mounts(parent, readonly=True)[0].data) <= MOST_DATA
+    with pytest.raises(Unsupported, match=f"it takes {MOST_DATA} bytes .*since Linux 6.7"):
         make_chain(driver, parent, 10)
+
+
+def test_as_many_layers_as_overlayfs_stacks_are_taken_and_no_more(tmp_path):
+    driver = Overlay(tmp_path / "overlay", long_chains=True)
+    driver.create(BASE, None)
+    parent = make_chain(driver, BASE, MAX_LAYERS)
+    with pytest.raises(Unsupported, match="500 layers are too many"):
+        driver.create(TOP, parent)
+    assert driver.mounts(parent, readonly=False)[0].data.count(":") == MAX_LAYERS - 1
+
+
+def test_no_piece_of_a_chain_is_longer_than_xfs_takes_and_together_they_are_the_chain(driver, tmp_path):
+    parents = []
+    parent = TOP
+    for _ in range(125):
+        parents.insert(0, parent[:16])
+        parent = make_chain(driver, parent, 1)
+        home = tmp_path / "overlay" / parent
+        pieces = sorted(name for name in os.listdir(home) if name.startswith("lower"))
+        assert max(len(os.readlink(home / piece)) for piece in pieces) < 1024
+        chain = ":".join([*parents, MIDDLE[:16], BASE[:16]])
+        assert driver.mounts(parent, readonly=False)[0].data.startswith(f"lowerdir={chain},upperdir")
+    assert pieces == ["lower", "lower1", "lower2"]
+
+
+def test_a_chain_that_lost_a_piece_does_not_pass_for_a_shorter_one(driver, tmp_path):
+    top = make_chain(driver, TOP, 70)
+    os.unlink(tmp_path / "overlay" / top / "lower1")
+    with pytest.raises(FileNotFoundError):
+        driver.mounts(top, readonly=False)
+
+
+def test_no_recipe_skips_what_a_container_syncs(driver):
+    for key in (BASE, TOP):
+        for readonly in (False, True):
+            assert not any("volatile" in mount.data for mount in driver.mounts(key, readonly=readonly))
+
+
+def test_only_the_steps_of_a_build_skip_it():
+    places = [path for path in (PROJECT / "trioker").rglob("*.py") if "unsynced(" in path.read_text()]
+    assert sorted(str(path.relative_to(PROJECT)) for path in places) == [
+        "trioker/engine/steps.py",
+        "trioker/linux/mounts.py",
+    ]
+    assert "volatile" not in (PROJECT / "trioker/engine/steps.py").read_text()
+
+
+def test_a_size_is_refused_with_what_is_missing(tmp_path):
+    with pytest.raises(Unsupported, match="project quotas"):
+        open_driver(tmp_path, {"size": "10G"})
 
 
 def test_usage_is_the_layer_s_own(driver, layers):

@@ -1,8 +1,10 @@
 import os
 import stat
+from functools import partial
 from pathlib import Path
 
 import pytest
+from polling import wait_until
 
 from trioker.linux.trees import remove_tree
 from trioker.storage.driver import Change, Kind, Unsupported
@@ -161,6 +163,45 @@ def test_a_symlink_that_points_elsewhere_is_modified(driver, base):
     (copy / "link").symlink_to("two")
     os.utime(copy / "link", ns=(OLD, OLD), follow_symlinks=False)
     assert list(driver.changes(CHILD)) == [Change("/link", Kind.MODIFIED)]
+
+
+def test_attributes_alone_make_a_modification(driver, base):
+    for name in ("gained", "lost", "same"):
+        (base / name).touch()
+    os.setxattr(base / "lost", "user.colour", b"green")
+    (base / "dir").mkdir()
+    copy = copy_of(driver)
+    os.removexattr(copy / "lost", "user.colour")
+    for name in ("gained", "dir"):
+        os.setxattr(copy / name, "user.colour", b"blue")
+    assert list(driver.changes(CHILD)) == [Change(f"/{name}", Kind.MODIFIED) for name in ("dir", "gained", "lost")]
+
+
+def test_contents_of_the_same_size_under_their_old_date_are_modified(driver, base):
+    for name in ("file", "same"):
+        (base / name).write_text("old")
+        os.utime(base / name, ns=(OLD, OLD))
+    copy = copy_of(driver)
+    wait_until(
+        partial(_is_past, copy / "file", (base.parent.parent / CHILD).stat().st_mtime_ns),
+        "the next tick of the file's clock",
+    )
+    (copy / "file").write_text("new")
+    os.utime(copy / "file", ns=(OLD, OLD))
+    assert list(driver.changes(CHILD)) == [Change("/file", Kind.MODIFIED)]
+
+
+def _is_past(file: Path, moment: int) -> bool:
+    """Whether a change made to the file now is told from one made then."""
+    os.utime(file, ns=(OLD, OLD))
+    return file.stat().st_ctime_ns > moment
+
+
+def test_another_name_for_a_file_is_no_change_of_it(driver, base):
+    (base / "file").write_text("one")
+    copy = copy_of(driver)
+    os.link(copy / "file", copy / "same")
+    assert list(driver.changes(CHILD)) == [Change("/same", Kind.ADDED)]
 
 
 def test_a_file_that_became_a_directory_is_modified_and_its_entries_are_new(driver, base):

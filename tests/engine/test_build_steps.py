@@ -8,7 +8,7 @@ import trio
 from trioker.engine.files import Files
 from trioker.engine.steps import Workshop
 from trioker.model.container import Config
-from trioker.model.errors import LaunchFailed
+from trioker.model.errors import LaunchFailed, TriokerError
 from trioker.testing.fake_rooms import FakeLayers, FakeNetwork, FakeProcess, FakeRuntime
 
 CONFIG = Config(command=("make",), tty=True, open_stdin=True)
@@ -133,7 +133,8 @@ async def test_a_step_has_a_place_on_the_network_and_files_of_names_for_as_long_
     runtime.processes.append(process)
     nursery.start_soon(workshop.run, "a" * 64, CONFIG, Log(), ID)
     await trio.testing.wait_all_tasks_blocked()
-    assert network.connected == [ID]
+    assert network.published == [ID]
+    assert runtime.runs[0].endpoint == network.places[ID]
     assert [each.path for each in runtime.runs[0].binds] == ["/etc/resolv.conf", "/etc/hosts", "/etc/hostname"]
     assert os.listdir(workshop.files.steps) == [ID]
     process.ends()
@@ -149,12 +150,12 @@ async def test_a_step_without_a_network_gets_no_place(runtime, workshop, network
         nursery.start_soon(partial(workshop.run, connected=False), "a" * 64, CONFIG, Log(), ID)
         await trio.testing.wait_all_tasks_blocked()
         process.ends()
-    assert (network.connected, network.gone) == ([], [])
+    assert (network.published, network.gone, runtime.runs[0].endpoint) == ([], [], None)
 
 
-async def test_a_step_that_cannot_be_connected_leaves_nothing(workshop, network):
-    network.broken = OSError("no more links")
-    with pytest.raises(LaunchFailed, match="no more links"):
+async def test_a_step_whose_place_cannot_be_had_leaves_nothing(workshop, network):
+    network.broken = TriokerError("no more rules")
+    with pytest.raises(TriokerError, match="no more rules"):
         await workshop.run("a" * 64, CONFIG, Log(), ID)
     assert network.places == {}
     assert os.listdir(workshop.files.steps) == []

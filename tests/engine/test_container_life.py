@@ -46,10 +46,10 @@ async def test_the_intent_to_start_is_stored_before_the_launch(house):
     phases = []
     launch = house.runtime.launch
 
-    async def observed(run, mounts, connect):
+    async def observed(run, mounts):
         record = house.records.saved[run.id]
         phases.append((record.state.phase, record.endpoint))
-        return await launch(run, mounts, connect=connect)
+        return await launch(run, mounts)
 
     house.runtime.launch = observed
     created = await house.containers.create(DATE)
@@ -61,7 +61,8 @@ async def test_a_container_has_its_place_on_the_network_while_it_runs(house):
     process = FakeProcess()
     name = await start_with(house, attrs.evolve(DATE, port_specs=("80",)), process)
     record = house.containers.get(name)
-    assert house.network.connected == [record.id]
+    assert house.network.published == [record.id]
+    assert house.runtime.runs[0].endpoint == record.endpoint
     assert [(port.public, port.private) for port in record.endpoint.ports] == [(4000, 80)]
     process.ends()
     await house.containers.wait(name)
@@ -86,9 +87,9 @@ async def test_a_port_that_is_taken_fails_the_start_and_leaves_no_place(house):
 
 
 async def test_a_start_that_fails_gives_its_place_back(house):
-    house.network.broken = OSError("no more links")
+    house.network.broken = TriokerError("no more rules")
     created = await house.containers.create(DATE)
-    with pytest.raises(LaunchFailed, match="no more links"):
+    with pytest.raises(TriokerError, match="no more rules"):
         await house.containers.start(created.id)
     assert house.network.places == {}
     assert len(house.network.gone) == 1

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from api_client import Api
 from host_state import is_alive, parent_of
-from polling import wait_until
+from polling import PATIENCE, wait_until
 
-STOPS_WITHIN = 15.0
+STOPS_WITHIN = PATIENCE / 4
 
 
 class Daemon:

@@ -7,7 +7,7 @@ import trio
 
 from trioker.http.access import Kind
 from trioker.http.addresses import Activated, BadAddress, Tcp, Unix
-from trioker.http.listeners import ListenError, open_listeners, take_activated
+from trioker.http.listeners import ListenError, activated_ports, open_listeners, take_activated
 
 
 @pytest.fixture
@@ -118,6 +118,16 @@ async def test_sockets_from_systemd_are_taken_once(tmp_path):
 def test_without_sockets_for_this_process_fd_is_refused(environ):
     with pytest.raises(ListenError, match="systemd passed no sockets"):
         take_activated(environ)
+
+
+def test_the_ports_behind_fd_are_known_before_they_are_taken():
+    with socket.create_server(("127.0.0.1", 0)) as made, socket.socket(socket.AF_UNIX) as other:
+        port = made.getsockname()[1]
+        assert activated_ports(activation(1), made.fileno()) == [port]
+        assert activated_ports(activation(1), other.fileno()) == []
+        assert activated_ports(activation(1), 9999) == []
+        assert activated_ports(activation(1, pid=1), made.fileno()) == []
+        assert made.getsockname()[1] == port, "it is open still"
 
 
 async def test_fd_reads_the_environment(monkeypatch):

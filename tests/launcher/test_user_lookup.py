@@ -30,19 +30,19 @@ users:x:100
 @pytest.mark.parametrize(
     ("wanted", "user"),
     [
-        ("", User(0, 0, (10,), "/root")),
-        ("root", User(0, 0, (10,), "/root")),
-        ("0", User(0, 0, (10,), "/root")),
-        ("bob", User(1000, 1001, (50, 10), "/home/bob")),
-        ("1000", User(1000, 1001, (50, 10), "/home/bob")),
-        ("4242", User(4242, 0, ())),
-        ("bob:wheel", User(1000, 10, (), "/home/bob")),
-        ("bob:7", User(1000, 7, (), "/home/bob")),
-        ("4242:staff", User(4242, 50, ())),
-        ("bob:users", User(1000, 100, (), "/home/bob")),
-        ("bob:", User(1000, 1001, (50, 10), "/home/bob")),
-        (":staff", User(0, 50, (), "/root")),
-        (str(MAX_ID), User(MAX_ID, 0, ())),
+        ("", User(0, 0, (0, 10), "/root")),
+        ("root", User(0, 0, (0, 10), "/root")),
+        ("0", User(0, 0, (0, 10), "/root")),
+        ("bob", User(1000, 1001, (1001, 50, 10), "/home/bob")),
+        ("1000", User(1000, 1001, (1001, 50, 10), "/home/bob")),
+        ("4242", User(4242, 0, (0,))),
+        ("bob:wheel", User(1000, 10, (10,), "/home/bob")),
+        ("bob:7", User(1000, 7, (7,), "/home/bob")),
+        ("4242:staff", User(4242, 50, (50,))),
+        ("bob:users", User(1000, 100, (100,), "/home/bob")),
+        ("bob:", User(1000, 1001, (1001, 50, 10), "/home/bob")),
+        (":staff", User(0, 50, (50,), "/root")),
+        (str(MAX_ID), User(MAX_ID, 0, (0,))),
     ],
 )
 def test_names_and_numbers_are_resolved(wanted, user):
@@ -79,12 +79,16 @@ def test_a_home_that_can_be_none_is_the_root(rest):
 
 
 def test_without_files_numbers_still_work():
-    assert lookup("", "", "") == User(0, 0, ())
-    assert lookup("5:6", "", "") == User(5, 6, ())
+    assert lookup("", "", "") == User(0, 0, (0,))
+    assert lookup("5:6", "", "") == User(5, 6, (6,))
+
+
+def test_the_own_group_is_among_the_supplementary_ones_and_counts_once():
+    assert lookup("bob", PASSWD, "a:x:5:bob\nbob:x:1001:bob\n").groups == (1001, 5)
 
 
 def test_a_group_listed_twice_counts_once():
-    assert lookup("bob", PASSWD, "a:x:5:bob\nb:x:5:bob\n").groups == (5,)
+    assert lookup("bob", PASSWD, "a:x:5:bob\nb:x:5:bob\n").groups == (1001, 5)
 
 
 @given(st.text(max_size=40), st.text(), st.text())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trioker.linux.cgroup_layout import Hierarchies, Limits, cpu_weight, detect, left_out, settings
+from trioker.linux.cgroup_layout import Hierarchies, Limits, cpu_weight, detect, left_out, obstacle, settings
 from trioker.linux.cgroups import create
 
 V1 = """\
@@ -172,3 +172,42 @@ def test_a_path_out_of_our_subtree_is_refused(path):
 def test_without_device_rules_there_is_no_container():
     with pytest.raises(OSError, match="device rules"):
         create(Hierarchies({}, "", frozenset(), swap_limit=False), "t/x", Limits())
+
+
+def seen(mountinfo: str, own: str) -> str:
+    """The obstacle on a version 2 host with these mounts, for a process in the group ``own``."""
+    texts = {
+        "/proc/self/mountinfo": mountinfo,
+        "/proc/self/cgroup": f"0::{own}\n",
+        "/sys/fs/cgroup/cgroup.controllers": "cpu memory pids",
+    }
+    read = lambda path: texts.get(path, "")  # noqa: E731
+    return obstacle(detect(read), read)
+
+
+@pytest.mark.parametrize(
+    ("mountinfo", "own"),
+    [
+        (V2, "/"),
+        (V2, "/system.slice/trioker.service"),
+        (V2.replace("0:22 /", "0:22 /ours"), "/"),
+        (V2.replace("0:22 /", "0:22 /..").replace(",nsdelegate", ""), "/"),
+    ],
+)
+def test_groups_that_a_process_can_get_into_are_no_obstacle(mountinfo, own):
+    assert seen(mountinfo, own) == ""
+
+
+@pytest.mark.parametrize(
+    ("mountinfo", "own"),
+    [(V2.replace("0:22 /", "0:22 /.."), "/"), (V2.replace("0:22 /", "0:22 /../.."), "/"), (V2, "/../other")],
+)
+def test_groups_of_another_namespace_are_told(mountinfo, own):
+    assert "/sys/fs/cgroup belong to another cgroup namespace than this process" in seen(mountinfo, own)
+
+
+@pytest.mark.parametrize(
+    "mountinfo", ["", V2.replace(" rw,nosuid", " ro,nosuid"), V1.replace("cgroup rw,devices", "cgroup rw")]
+)
+def test_a_host_without_groups_for_device_rules_is_told(mountinfo):
+    assert "no control groups for device rules are mounted writable" in seen(mountinfo, "/")

@@ -76,6 +76,10 @@ def test_a_host_whose_private_ranges_are_all_routed_says_so():
         ("10.1.0.0/24", "network's own"),
         ("10.1.0.255/24", "broadcast"),
         ("fd00::1/64", "bad bridge address"),
+        *(
+            (text, "no host may have")
+            for text in ("127.0.0.1/8", "0.0.0.1/8", "1.1.1.1/1", "224.0.0.1/24", "255.255.255.253/30")
+        ),
     ],
 )
 def test_a_bad_bridge_address_says_what_is_wrong(text, why):

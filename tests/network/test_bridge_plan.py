@@ -1,11 +1,12 @@
 from ipaddress import IPv4Interface, IPv4Network, IPv6Network, ip_interface
 
+import attrs
 import pytest
 
+from trioker.linux.links import Link, Route
 from trioker.model.errors import Conflict, InvalidParameter
 from trioker.model.network import Before, NetworkOptions, NetworkRecord
 from trioker.network.bridge import Host, checked_name, plan, uplink_mtu
-from trioker.network.links import Link, Route
 
 LO = Link(1, "lo", "", 0, 65536, "")
 ETH0 = Link(2, "eth0", "", 0, 9000, "")
@@ -21,7 +22,9 @@ def with_bridge(bridge=OURS, address="10.214.0.1/16"):
 
 
 def test_a_new_bridge_is_ours_in_a_free_range_with_the_uplinks_mtu():
-    assert plan(HOST, STILL, None, []) == NetworkRecord("trioker0", made=True, address="10.214.0.1/16", mtu=9000)
+    found = plan(HOST, attrs.evolve(STILL, store="0123456789abcdef", root="/var/lib/trioker"), None, [])
+    owner = "trioker 0123456789ab /var/lib/trioker"
+    assert found == NetworkRecord("trioker0", made=True, address="10.214.0.1/16", mtu=9000, owner=owner)
 
 
 def test_a_resolver_in_a_range_makes_it_not_free():
@@ -42,6 +45,16 @@ def test_the_address_asked_for_is_taken():
     assert (
         plan(with_bridge(), NetworkOptions(address="10.1.0.1/24", forward=False), RECORD, []).address == "10.1.0.1/24"
     )
+
+
+def test_a_range_that_is_asked_for_and_has_an_address_of_the_host_is_refused():
+    def asked(text):
+        return plan(with_bridge(), NetworkOptions(address=text, forward=False), RECORD, []).address
+
+    with pytest.raises(Conflict, match=r"192\.0\.2\.0/23 has an address of this host, 192\.0\.2\.2: choose another"):
+        asked("192.0.3.1/23")
+    assert asked("192.0.2.129/25") == "192.0.2.129/25", "a part of a network around the host"
+    assert asked("10.214.0.7/16") == "10.214.0.7/16", "its own bridge's range"
 
 
 def test_our_bridge_is_known_again_where_its_record_is_lost():
@@ -97,8 +110,30 @@ def test_a_name_the_kernel_refuses_is_refused(name):
 
 
 def test_a_bridge_with_containers_of_another_store_is_not_taken_over():
-    theirs = Link(9, "vethabcdef0dead", "veth", OURS.number, 1500, "")
+    theirs = Link(9, "tkabcdef0dead00", "veth", OURS.number, 1500, "")
     shared = with_bridge()._replace(links=[*with_bridge().links, theirs])
-    with pytest.raises(Conflict, match="has containers of another trioker on it: choose another name with -b"):
-        plan(shared, STILL, None, [])
-    assert plan(shared, STILL, RECORD, []).made
+    for record in (None, RECORD):
+        with pytest.raises(Conflict, match="has containers of another trioker on it: choose another name with -b"):
+            plan(shared, STILL, record, [])
+    assert plan(shared, attrs.evolve(STILL, store="abcdef00"), None, []).made
+
+
+def marked(*words):
+    return with_bridge(OURS._replace(alias=" ".join(words)))
+
+
+def test_a_bridge_of_another_store_is_refused_by_the_name_of_that_store(tmp_path):
+    ours = attrs.evolve(STILL, store="0123456789abcdef", root="/var/lib/trioker")
+    belongs = f"the bridge trioker0 belongs to the trioker of {tmp_path} \\(store feedfacecafe\\)"
+    with pytest.raises(Conflict, match=belongs):
+        plan(marked("trioker", "feedfacecafe", str(tmp_path)), ours, RECORD, [])
+    assert plan(marked("trioker", "0123456789ab", "/elsewhere"), ours, RECORD, []).made
+    assert plan(marked("somebody's words"), ours, RECORD, []).made
+
+
+def test_a_bridge_that_was_left_behind_by_a_store_that_is_gone_is_taken(tmp_path):
+    gone = marked("trioker", "feedfacecafe", str(tmp_path / "gone"))
+    assert plan(gone, STILL, None, []).made
+    theirs = Link(9, "tkfeedf0dead000", "veth", OURS.number, 1500, "")
+    with pytest.raises(Conflict, match="belongs to the trioker"):
+        plan(gone._replace(links=[*gone.links, theirs]), STILL, None, [])

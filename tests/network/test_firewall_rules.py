@@ -5,8 +5,8 @@ from ipaddress import IPv4Interface, IPv6Interface
 import attrs
 import pytest
 
+from trioker.linux import netlink
 from trioker.model.network import Endpoint, PublishedPort
-from trioker.network import netlink
 from trioker.network import nftables as nft
 from trioker.network.firewall import Policy, chains, redirects, table_name
 

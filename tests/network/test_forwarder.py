@@ -1,3 +1,5 @@
+import contextlib
+import errno
 import math
 import socket
 from functools import partial
@@ -83,12 +85,16 @@ async def serve_datagrams(sock, clients):
 @pytest.fixture
 async def datagrams(nursery):
     """A forwarder's address, and whom the server behind it has seen."""
+    return forwarding_datagrams(nursery, 0.2)
+
+
+def forwarding_datagrams(nursery, idle):
     server, clients = trio.socket.from_stdlib_socket(bound(socket.SOCK_DGRAM)), []
     target = server.getsockname()
     nursery.start_soon(serve_datagrams, server, clients)
     listener = bound(socket.SOCK_DGRAM)
     address = listener.getsockname()
-    nursery.start_soon(forward_udp, listener, lambda: target, 0.2)
+    nursery.start_soon(forward_udp, listener, lambda: target, idle)
     return address, clients
 
 
@@ -117,6 +123,17 @@ async def test_a_silent_client_is_forgotten_and_may_come_again(datagrams):
                 await asked(address, sock, b"ab")
 
 
+async def test_with_too_many_clients_the_one_that_was_silent_longest_gives_way(nursery, monkeypatch):
+    monkeypatch.setattr(forwarder, "MOST_CLIENTS", 2)
+    address, clients = forwarding_datagrams(nursery, math.inf)
+    with contextlib.ExitStack() as stack:
+        first, second, third = (stack.enter_context(trio.socket.socket(type=socket.SOCK_DGRAM)) for _ in range(3))
+        for sock in (first, second, first, third, first, second):
+            assert await asked(address, sock, b"ab") == b"ba"
+    assert clients[0] == clients[2] == clients[4], "it was not silent"
+    assert clients[1] != clients[5], "it had given way, and came again"
+
+
 async def test_datagrams_to_nobody_are_lost_and_nothing_else(nursery):
     port, listener = 1, bound(socket.SOCK_DGRAM)  # and nobody is at port 1
     address = listener.getsockname()
@@ -129,3 +146,28 @@ async def test_datagrams_to_nobody_are_lost_and_nothing_else(nursery):
             await trio.testing.wait_all_tasks_blocked()
         port = server.getsockname()[1]
         assert await asked(address, other, b"ab") == b"ba"
+
+
+class NoMoreFiles(trio.abc.SocketFactory):
+    def socket(self, *_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+async def test_with_too_many_files_open_clients_are_turned_away_and_later_ones_are_served(
+    nursery, streams, datagrams, kind
+):
+    address = streams if kind == socket.SOCK_STREAM else datagrams[0]
+    with socket.socket(type=kind) as early, socket.socket(type=kind) as late:
+        await trio.testing.wait_all_tasks_blocked()
+        trio.socket.set_custom_socket_factory(NoMoreFiles())
+        early.connect(address)
+        early.send(b"ab")
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        trio.socket.set_custom_socket_factory(None)
+        late.connect(address)
+        late.send(b"cd")
+        if kind == socket.SOCK_STREAM:
+            late.shutdown(socket.SHUT_WR)
+        with trio.fail_after(10):
+            assert await trio.socket.from_stdlib_socket(late).recv(10) == b"dc"

@@ -4,12 +4,16 @@ from trioker.network.without import Without
 
 
 class NoRecords:
-    """Nothing may be asked of it."""
+    """Nothing is on record, and nothing may be put there."""
+
+    def network(self):
+        return None
 
 
 async def test_without_a_network_nothing_is_recorded_and_nothing_reserved():
     async with daemon_network(NetworkOptions(bridge="none"), NoRecords(), (), cleanup=True) as network:
         assert network.reserve("c" * 64, ["80"]) is None
+        assert network.port is None
 
 
 def test_a_container_without_a_network_has_its_name_on_its_loopback():

@@ -6,7 +6,7 @@ import signal
 import traceback
 from collections.abc import Callable
 
-DEADLINE = 30  # seconds; SIGALRM ends a child that hangs
+DEADLINE = 240  # seconds, far more than any needs on a busy machine; SIGALRM ends a child that hangs
 
 
 def in_child(function: Callable[[], object]) -> object:

@@ -81,8 +81,12 @@ class Line:
 
 
 class Lab:
-    def __init__(self, path):
+    prefix = ()
+    """A command that ends by executing the zygote's."""
+
+    def __init__(self, path, *flags):
         self.path = path
+        self.flags = flags
         self.root = path / "root"
         self.lines = []
         self.names = []
@@ -95,7 +99,19 @@ class Lab:
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self.zygote = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", START, str(self.path), str(PROJECT), "--fd", str(theirs.fileno())],
+                [
+                    *self.prefix,
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    "-c",
+                    START,
+                    str(self.path),
+                    str(PROJECT),
+                    "--fd",
+                    str(theirs.fileno()),
+                    *self.flags,
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )
@@ -200,7 +216,11 @@ class Lab:
         return json.loads((self.path / name / "run" / file).read_text())
 
     def cgroups(self):
-        return [str(each) for each in Path("/sys/fs/cgroup").glob(f"*/{self.group}/*") if each.is_dir()]
+        return [str(each) for parent in self._parents() for each in parent.iterdir() if each.is_dir()]
+
+    def _parents(self):
+        """In version 2's only tree, or in each of version 1's."""
+        return [each for top in ("", "*/") for each in Path("/sys/fs/cgroup").glob(f"{top}{self.group}")]
 
     def processes(self):
         """The launcher's own processes: forks keep the command line, which names the lab."""
@@ -220,7 +240,7 @@ class Lab:
         wait_until(lambda: not self.cgroups())
         for line in self.lines:
             line.close()
-        for each in Path("/sys/fs/cgroup").glob(f"*/{self.group}"):
+        for each in self._parents():
             each.rmdir()
 
 

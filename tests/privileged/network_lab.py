@@ -6,29 +6,36 @@ Namespaces are held by descriptors and have no processes: a socket made in one s
 import contextlib
 import functools
 import os
+import re
 import socket
 import struct
 import subprocess
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from typing import TypeVar
 
 import trio
 from forked import in_child
 
+from trioker.launcher.network import Uplink, connect, make_pair
+from trioker.linux import links, netlink
 from trioker.linux.namespaces import bring_loopback_up
-from trioker.linux.syscalls import CLONE_NEWNET, unshare
-from trioker.model.network import NetworkOptions
-from trioker.network import links, netlink
-from trioker.network.endpoint import in_namespace
-from trioker.network.netlink import Netlink
-from trioker.network.network import open_network, plan_network
+from trioker.linux.netlink import Netlink
+from trioker.linux.syscalls import CLONE_NEWNET, setns, unshare
+from trioker.model.network import Endpoint, NetworkOptions
+from trioker.network.network import Network, open_network, plan_network
+from trioker.runtime.spec import link_spec
+
+T = TypeVar("T")
 
 HOST, WORLD = "198.51.100.1", "198.51.100.2"
 HOST6, WORLD6 = "2001:db8::1", "2001:db8::2"
 MTU = 1400
 SOON = 5.0  # seconds: what is allowed arrives long before
 NEVER = 0.4  # seconds: what is dropped has not arrived by then
+_LINK_OF_OURS = re.compile(r"tk[0-9a-f]{13}")
 _ETHERNET, _IPV4 = struct.Struct("!6s6sH"), struct.Struct("!BBHHHBBH4s4s")
 
 
@@ -40,7 +47,7 @@ class Lab:
         self.host = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self.world = new_namespace()
         with Netlink(netlink.ROUTE) as sock:
-            pair = links.add_veth("uplink", 0, MTU, peer="uplink", peer_mac="02:00:00:00:00:02", netns=self.world)
+            pair = links.add_veth("uplink", 0, MTU, peer="uplink", netns=self.world)
             sock.request(pair)
             number = socket.if_nametoindex("uplink")
             sock.request(
@@ -63,8 +70,33 @@ class Lab:
         """A connected container: its place and its namespace."""
         netns = new_namespace()
         place = network.reserve(f"{name * 8}{'0' * 56}", ports)
-        await network.connect(place, netns)
+        await network.publish(place)
+        join(network, place, netns)
         return place, netns
+
+
+def join(network: Network, place: Endpoint, netns: int) -> None:
+    """What the launcher does in a container's namespace."""
+    with Netlink(netlink.ROUTE) as host:
+        uplink = Uplink(host, network.port)
+        in_namespace(netns, lambda: connect(make_pair(uplink), link_spec(place)))
+
+
+def in_namespace(netns: int, work: Callable[[], T]) -> T:
+    """Call ``work`` in a network namespace. Sockets made there stay there."""
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            setns(netns, CLONE_NEWNET)
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001  raised again by ``result``
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=run, name="in-network")  # a fresh one: a namespace belongs to a thread
+    thread.start()
+    thread.join()
+    return outcome.result()
 
 
 def in_lab(test: Callable[[Lab], Awaitable[object]]) -> Callable[[], None]:
@@ -192,11 +224,20 @@ def shown(*command: str) -> str:
 
 
 def state() -> dict[str, object]:
-    """Everything of the host that a network could leave behind."""
+    """Everything of the host that a network could leave behind, but for links that wait for a container."""
+    with Netlink(netlink.ROUTE) as sock:
+        taken = {each.name for each in links.all_links(sock) if each.further_names}
+
+    def ours(*command: str, of: set[str] = taken) -> str:
+        return "".join(
+            line for line in shown(*command).splitlines(keepends=True) if set(_LINK_OF_OURS.findall(line)) <= of
+        )
+
     return {
-        "links": shown("ip", "-o", "link"),
-        "addresses": [line.split()[1:4] for line in shown("ip", "-o", "addr").splitlines()],
-        "routes": shown("ip", "route", "show", "table", "all"),
+        "links": ours("ip", "-o", "link"),
+        "addresses": [line.split()[1:4] for line in ours("ip", "-o", "addr").splitlines()],
+        # Those of containers' links the kernel makes when it comes to it, and they go with the links.
+        "routes": ours("ip", "route", "show", "table", "all", of=set()),
         "rules": shown("nft", "list", "ruleset"),
-        "sysctls": shown("sh", "-c", "cd /proc/sys/net; grep -rs . ipv4/ip_forward ipv4/conf ipv6/conf bridge; true"),
+        "sysctls": ours("sh", "-c", "cd /proc/sys/net; grep -rs . ipv4/ip_forward ipv4/conf ipv6/conf bridge; true"),
     }

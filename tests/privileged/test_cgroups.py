@@ -99,8 +99,8 @@ def can_make_and_open(name: str, mode: int, major: int, minor: int) -> str:
 def test_directories_are_made_only_where_they_are_needed(host):
     need(host.version == "1", "version 1")
     with group(host, pids=50) as plain, group(host, "y", memory=64 * MIB, cpu_shares=512) as limited:
-        assert [path.split("/")[4] for path in plain.paths] == ["pids", "devices"]
-        assert [path.split("/")[4] for path in limited.paths] == ["pids", "devices", "memory", "cpu"]
+        assert [path.split("/")[4] for path in plain.paths] == ["pids", "devices", "cpu"]
+        assert [path.split("/")[4] for path in limited.paths] == ["pids", "devices", "cpu", "memory"]
         assert plain.warnings == limited.warnings == ()
 
 
@@ -241,7 +241,7 @@ def test_groups_made_at_the_same_moment_all_have_the_rules(host):
 
     children = [child(number) for number in range(16)]
     made = [
-        cgroups.from_paths([host.place(each, f"{PARENT}/{number}") for each in ("pids", "devices")])
+        cgroups.from_paths([host.place(each, f"{PARENT}/{number}") for each in ("pids", "devices", "cpu")])
         for number in range(16)
     ]
     try:

@@ -15,22 +15,28 @@ from network_lab import (
     answer,
     ask,
     in_lab,
+    in_namespace,
+    join,
     listener,
     new_namespace,
     shown,
     state,
 )
+from polling import PATIENCE
 
+from trioker.linux import netlink
+from trioker.linux.links import all_links
+from trioker.linux.netlink import Netlink
 from trioker.model.errors import Conflict, InvalidParameter
-from trioker.network import netlink, sysctls
-from trioker.network.endpoint import in_namespace
+from trioker.network import sysctls
 from trioker.network.network import NetworkOptions, open_network, plan_network, remove_network
 
 pytestmark = pytest.mark.root
 
 
 def links():
-    return [name for _, name in socket.if_nameindex()]
+    with Netlink(netlink.ROUTE) as sock:
+        return {name for each in all_links(sock) for name in (each.name, *each.further_names)}
 
 
 def run(*command):
@@ -59,6 +65,45 @@ async def test_a_setting_that_somebody_changed_since_is_left_alone(lab):
     sysctls.write("net/ipv4/conf/uplink/forwarding", "1")
     remove_network(network.record)
     assert sysctls.read("net/ipv4/conf/uplink/forwarding") == "1"
+
+
+@in_lab
+async def test_a_link_that_has_gone_since_its_settings_were_noted_keeps_no_daemon_from_starting(lab):
+    run("ip", "link", "add", "tunnel", "type", "bridge")
+    sysctls.write("net/ipv6/conf/tunnel/accept_ra", "1")
+    sysctls.write("net/ipv4/conf/tunnel/forwarding", "1")
+    async with lab.network(ipv6=True) as network:
+        assert {"net/ipv6/conf/tunnel/accept_ra", "net/ipv4/conf/tunnel/forwarding"} <= {
+            each.path for each in network.record.before
+        }
+    run("ip", "link", "delete", "tunnel")
+    async with lab.network(network.record, ipv6=True):
+        assert sysctls.read("net/ipv6/conf/all/forwarding") == "1"
+
+
+@in_lab
+async def test_containers_of_a_bridge_that_somebody_deleted_are_put_on_the_new_one(lab):
+    async with trio.open_nursery() as nursery:
+        async with lab.network(icc=False) as network:
+            place, netns = await lab.container(network, "4500:80")
+            nursery.start_soon(answer, await listener(netns, 80), "c")
+        run("ip", "link", "delete", "trioker0")
+        async with lab.network(network.record, [place]):
+            assert await ask(lab.world, HOST, 4500) == f"c sees {WORLD}"
+        nursery.cancel_scope.cancel()
+
+
+@in_lab
+async def test_what_only_an_earlier_daemon_wanted_is_not_set_again(lab):
+    async with lab.network(ipv6=True) as network:
+        pass
+    for each in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
+        sysctls.write(each, "0")
+    async with lab.network(network.record, ipv6=True, forward=False) as later:
+        assert sysctls.read("net/ipv4/ip_forward") == sysctls.read("net/ipv6/conf/all/forwarding") == "0"
+    async with lab.network(later.record):
+        assert sysctls.read("net/ipv4/ip_forward") == "1"
+        assert sysctls.read("net/ipv6/conf/all/forwarding") == "0"
 
 
 @in_lab
@@ -103,7 +148,11 @@ async def test_a_connection_goes_on_while_daemons_come_and_go(lab):
 async def test_rules_that_somebody_flushed_are_made_anew(lab):
     async with lab.network() as network, trio.open_nursery() as nursery:
         _, first = await lab.container(network, "4500:80")
+        before = shown("nft", "list", "ruleset")
         run("nft", "flush", "ruleset")
+        with trio.fail_after(PATIENCE):
+            while shown("nft", "list", "ruleset") != before:
+                await trio.sleep(0.01)
         await lab.container(network, "4501:80", name="d")
         nursery.start_soon(answer, await listener(first, 80), "c")
         assert await ask(lab.world, HOST, 4500) == f"c sees {WORLD}"
@@ -142,14 +191,12 @@ async def test_a_connection_that_fails_leaves_nothing(lab):
     async with lab.network() as network:
         before = links(), shown("nft", "list", "ruleset")
         place = network.reserve("c" * 64, ["4500:80"])
-        with open("/dev/null") as file, pytest.raises(OSError, match=r"Invalid argument|not"):
-            await network.connect(place, file.fileno())
         occupied = new_namespace()
         in_namespace(occupied, lambda: run("ip", "link", "add", "eth0", "type", "bridge"))
+        await network.publish(place)
         with pytest.raises(FileExistsError):
-            await network.connect(place, occupied)
-        network.release(place)
-        network.release(place)
+            join(network, place, occupied)
+        await network.disconnect(place)
         assert (links(), shown("nft", "list", "ruleset")) == before
         assert network.reserve("d" * 64, ["4500:80"]).ports == place.ports
 
@@ -196,7 +243,7 @@ async def test_a_bridge_that_is_somebodys_is_used_and_not_removed(lab):
         assert (place.address, place.gateway, place.prefix) == ("10.7.0.1", "10.7.0.254", 24)
         assert "trioker-lan" in shown("nft", "list", "tables")
         await network.disconnect(place)
-        run("ip", "link", "del", place.link)
+        run("ip", "link", "del", "dev", place.link)
     remove_network(network.record)
     assert {**state(), "links": ""} == {**before, "links": ""}
     assert " lan:" in shown("ip", "link")
@@ -225,7 +272,8 @@ async def test_many_containers_come_and_go_at_once(lab):
         async def one(number):
             netns = new_namespace()
             place = network.reserve(f"{number:064x}", [f"{80 + number % 7}"])
-            await network.connect(place, netns)
+            await network.publish(place)
+            join(network, place, netns)
             seen.add((place.address, place.ports[0].public))
             os.close(netns)
             if number % 2:
@@ -235,17 +283,6 @@ async def test_many_containers_come_and_go_at_once(lab):
             for number in range(60):
                 nursery.start_soon(one, number)
         assert len({address for address, _ in seen}) == len({port for _, port in seen}) == 60
-
-
-def test_work_in_a_namespace_leaves_the_thread_and_the_process_where_they_were():
-    before = os.stat("/proc/thread-self/ns/net").st_ino
-    netns = new_namespace()
-    inside = in_namespace(netns, lambda: os.stat("/proc/thread-self/ns/net").st_ino)
-    assert inside == os.fstat(netns).st_ino != before
-    assert os.stat("/proc/thread-self/ns/net").st_ino == before
-    with pytest.raises(ZeroDivisionError):
-        in_namespace(netns, lambda: 1 / 0)
-    os.close(netns)
 
 
 @in_lab

@@ -69,7 +69,7 @@ drivers = sorted(entry.name for entry in found.entry_points if entry.group == "t
 print(json.dumps([found.version, found.metadata["Requires-Python"], drivers]))
 """
     done = run(sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(pyz)!r}){script}")
-    assert json.loads(done.stdout) == [__version__, ">=3.11,<3.15", ["overlay", "vfs"]], done.stderr
+    assert json.loads(done.stdout) == [__version__, ">=3.11,<3.15", ["btrfs", "overlay", "vfs"]], done.stderr
 
 
 @pytest.mark.parametrize("python", pythons.supported())

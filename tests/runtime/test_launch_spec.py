@@ -4,9 +4,9 @@ from trioker.launcher.spec import LaunchSpec
 from trioker.linux.mounts import Mount
 from trioker.model.container import DEFAULT_PATH, Config
 from trioker.model.run import Bind, LogPolicy, Run
-from trioker.runtime.spec import Place, environment, launch_spec
+from trioker.runtime.spec import Place, environment, launch_spec, throttle_counters
 
-PLACE = Place("/run/t/run", "/run/t/root", "trioker", {"nofile": [1024, 4096]})
+PLACE = Place("/run/t/run", "/run/t/root", "trioker", {"nofile": [1024, 4096]}, pids_limit=77)
 
 
 def test_the_environment_is_a_few_defaults_and_the_users_own_with_the_later_one_winning():
@@ -40,6 +40,12 @@ def test_a_run_becomes_a_spec_that_survives_the_way_through_json():
     assert tuple(spec.binds[0]) == ("/etc/resolv.conf", "/etc/resolv.conf", True)
     assert (spec.argv, spec.user, spec.memory, spec.attached) == (["sh", "-c", "x"], "www", 2**30, True)
     assert (spec.log_dir, spec.log_size, spec.log_files) == ("/logs", 10, 2)
-    assert spec.pids_limit > 0
+    assert (spec.rlimits, spec.pids_limit) == ({"nofile": [1024, 4096]}, 77)
     assert spec.seccomp
     assert "SYS_ADMIN" not in spec.capabilities
+
+
+def test_what_processors_tell_of_their_heat_is_masked_where_they_do(tmp_path):
+    for name in ("cpu0/thermal_throttle", "cpu11/thermal_throttle", "cpu1", "cpufreq/thermal_throttle"):
+        (tmp_path / name).mkdir(parents=True)
+    assert throttle_counters(str(tmp_path)) == tuple(f"{tmp_path}/cpu{each}/thermal_throttle" for each in (0, 11))

@@ -5,6 +5,7 @@ import zipfile
 import pytest
 
 from trioker.storage import discovery
+from trioker.storage.deadlines import in_child
 from trioker.storage.discovery import DriverError, DriverInfo
 
 KEY = "a" * 64
@@ -15,9 +16,11 @@ def folder(tmp_path, monkeypatch):
     """A --driver-dir; what is imported from it is forgotten afterwards."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     folder = tmp_path / "drivers"
+    usual = os.umask(0o022)  # nobody else may write there
     folder.mkdir()
     before = set(sys.modules)
     yield folder
+    os.umask(usual)
     for name in set(sys.modules) - before:
         del sys.modules[name]
 
@@ -40,7 +43,7 @@ def open_one(folder, name: str, root, **options: str):
 
 def test_our_own_drivers_are_offered_in_a_checkout_too():
     names = [info.name for info in discovery.available() if info.distribution == "trioker"]
-    assert names == ["overlay", "vfs"]
+    assert names == ["btrfs", "overlay", "vfs"]
 
 
 def test_overlay2_is_another_word_for_overlay():
@@ -80,7 +83,24 @@ def test_a_broken_stranger_harms_nobody_who_did_not_choose_it(folder, tmp_path):
         ("import no_such_module", "cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'"),
         ("syntax error", "cannot be loaded: SyntaxError"),
         ("x = 1", "cannot be loaded: AttributeError"),
-        ("open_driver = 5", "cannot be opened: TypeError"),
+        ("open_driver = 5", "cannot be loaded: TypeError: stranger_broken:open_driver is int, and nothing to call"),
+        ("raise KeyboardInterrupt", "cannot be loaded: KeyboardInterrupt: KeyboardInterrupt"),
+        ("raise BaseException('\\x1b[2J')", "cannot be loaded: BaseException: ?[2J"),
+        ("def open_driver(): pass", "cannot be opened: TypeError: open_driver() takes 0 positional arguments"),
+        ("def open_driver(root, options): return None", "is no driver: NoneType has no method create()"),
+        (
+            "async def open_driver(root, options): pass",
+            "cannot be loaded: TypeError: stranger_broken:open_driver is async",
+        ),
+        ("def open_driver(root, options): raise SystemExit(3)", "cannot be opened: SystemExit: 3"),
+        (
+            "import trioker_vfs\nclass Mine(trioker_vfs.Vfs): usage = None\ndef open_driver(root, options): return Mine(root)",
+            "of stranger-broken is no driver: Mine has no method usage()",
+        ),
+        (
+            "import trioker_vfs\nclass Mine(trioker_vfs.Vfs):\n def mounts(self, key): pass\ndef open_driver(root, options): return Mine(root)",
+            "is no driver: mounts() cannot be called as it must be: got an unexpected keyword argument 'readonly'",
+        ),
         ("def open_driver(root, options): raise RuntimeError('one\\ntwo')", "cannot be opened: RuntimeError: one"),
         ("def open_driver(root, options): raise ValueError('what is this?')", "refuses its options: what is this?"),
         (
@@ -91,15 +111,40 @@ def test_a_broken_stranger_harms_nobody_who_did_not_choose_it(folder, tmp_path):
 )
 def test_a_broken_driver_that_is_chosen_is_one_line(folder, tmp_path, code, told):
     offer(folder, "broken", code)
+    (tmp_path / "root").mkdir()
     with pytest.raises(DriverError) as caught:
-        open_one(folder, "broken", tmp_path)
+        open_one(folder, "broken", tmp_path / "root")
     assert told in str(caught.value)
     assert "'broken'" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("while True: pass", "cannot be loaded: TimeoutError: no answer within 0.2 seconds"),
+        (
+            "def open_driver(root, options):\n while True: pass",
+            "cannot be opened: TimeoutError: no answer within 0.2 s",
+        ),
+    ],
+)
+def test_a_driver_that_is_chosen_and_hangs_is_one_line_too(folder, tmp_path, monkeypatch, code, told):
+    monkeypatch.setattr(discovery, "IMPORT_WITHIN", 0.2 if "open" not in code else 60)
+    offer(folder, "broken", code)
+
+    def work():
+        info = discovery.find("broken", discovery.available([folder]))
+        try:
+            discovery.open_driver(info, tmp_path, {}, [folder], 0.2)
+        except DriverError as error:
+            return str(error)
+
+    assert told in in_child(60, work)  # with the thread that is left behind
+
+
 def test_a_name_nobody_has_lists_those_that_are_there():
-    with pytest.raises(DriverError, match=r"no storage driver 'zfs'; there are: overlay, vfs"):
+    with pytest.raises(DriverError, match=r"no storage driver 'zfs'; there are: btrfs, overlay, vfs"):
         discovery.find("zfs", discovery.available())
 
 
@@ -137,12 +182,117 @@ def test_the_list_says_what_works_and_why_not(folder, tmp_path):
 def test_without_a_choice_the_first_that_works_is_taken(tmp_path):
     infos = [
         DriverInfo("overlay", "trioker", "1", "no_such_module:open_driver"),
+        DriverInfo("btrfs", "trioker", "1", "no_such_module:open_driver"),
         DriverInfo("vfs", "trioker", "1", "trioker_vfs:open_driver"),
     ]
     assert discovery.default(tmp_path, infos).name == "vfs"
 
 
 def test_where_none_works_every_reason_is_told(tmp_path):
-    infos = [DriverInfo(name, "trioker", "1", f"no_{name}:open_driver") for name in ("overlay", "vfs")]
-    with pytest.raises(DriverError, match=r"no_overlay.*no_vfs"):
+    infos = [DriverInfo(name, "trioker", "1", f"no_{name}:open_driver") for name in ("overlay", "btrfs", "vfs")]
+    with pytest.raises(DriverError, match=r"no_overlay.*no_btrfs.*no_vfs"):
         discovery.default(tmp_path, infos)
+
+
+def test_where_nobody_chose_a_stranger_of_one_of_our_names_does_not_matter(folder, tmp_path):
+    for name in discovery.PREFERRED:
+        offer(folder, name, "raise SystemExit", package=f"impostor-{name}")
+    assert discovery.default(tmp_path, discovery.available([folder])).distribution == "trioker"
+
+
+def test_a_stranger_s_package_does_not_pass_for_ours(folder):
+    offer(folder, "vfs", "", package="trioker")
+    assert discovery.available([folder]) == discovery.available()
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc", "a/b", "..", ".hidden", "lock", "driver", "migration", "ümlaut", "x" * 65]
+)
+def test_a_name_that_is_no_name_of_a_directory_is_listed_and_cannot_be_chosen(folder, tmp_path, name):
+    offer(folder, name, "", package="stranger")
+    row = next(row for row in discovery.list_drivers(tmp_path, [folder]) if row.package == "stranger")
+    assert not row.works
+    assert "is no name for a driver" in row.why
+    with pytest.raises(DriverError, match=r"cannot be used: .* is no name for a driver"):
+        discovery.find(name, discovery.available([folder]))
+
+
+def test_nobody_but_overlay_is_called_overlay2(folder, tmp_path):
+    offer(folder, "overlay2", "", package="stranger")
+    row = next(row for row in discovery.list_drivers(tmp_path, [folder]) if row.package == "stranger")
+    assert row.why == "overlay2 is another word for overlay"
+    assert discovery.find("overlay2", discovery.available([folder])).distribution == "trioker"
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("entry_points.txt", b"[trioker.storage]\nno equals sign\n"),
+        ("entry_points.txt", b"\xff\xfe"),
+        ("METADATA", b"\xff\xfe\xff"),
+    ],
+)
+def test_broken_metadata_is_told_and_passed_over(folder, caplog, file, content):
+    offer(folder, "good", "")
+    offer(folder, "bad", "")
+    (folder / "stranger_bad-1.5.dist-info" / file).write_bytes(content)
+    names = [info.name for info in discovery.available([folder])]
+    assert "good" in names
+    assert "bad" not in names
+    assert f"a package's metadata on {folder} cannot be read" in caplog.text
+
+
+def test_what_a_package_says_of_itself_does_not_command_the_terminal(folder):
+    offer(folder, "mine", "")
+    (folder / "stranger_mine-1.5.dist-info/METADATA").write_text("Name: \x1b[2Jred\nVersion: \x1b[0m\n")
+    info = discovery.find("mine", discovery.available([folder]))
+    assert (info.distribution, info.version) == ("?[2Jred", "?[0m")
+
+
+def test_a_package_without_a_name_or_metadata_offers_nothing(folder):
+    (folder / "empty-1.dist-info").mkdir()
+    (folder / "nameless-1.dist-info").mkdir()
+    (folder / "nameless-1.dist-info" / "entry_points.txt").write_text("[trioker.storage]\nmine = a:b\n")
+    assert discovery.available([folder]) == discovery.available()
+
+
+def test_a_folder_that_others_may_write_is_told_and_nothing_in_it_is_run(folder, tmp_path, caplog):
+    offer(folder, "mine", "raise SystemExit('run')")
+    folder.chmod(0o777)
+    with pytest.raises(
+        DriverError, match=r"'mine' of stranger-mine cannot be used: others than root may write .*drivers"
+    ):
+        open_one(folder, "mine", tmp_path)
+    assert f"no storage driver of --driver-dir {folder} will run" in caplog.text
+    assert str(folder) not in sys.path
+    (tmp_path / "root").mkdir()
+    open_one(folder, "vfs", tmp_path / "root").close()
+    assert str(folder) not in sys.path
+
+
+def test_a_folder_that_is_not_there_is_told_and_harms_nobody(tmp_path, caplog):
+    missing = tmp_path / "missing"
+    assert discovery.available([missing]) == discovery.available()
+    assert f"{missing} cannot be read: No such file or directory" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("import os; os._exit(7)", "it ended the process, status 7"),
+        ("import os; os.kill(os.getpid(), 9)", "it ended the process, status -9"),
+        ("import time; time.sleep(600)", "cannot be loaded: TimeoutError: no answer within 1 seconds"),
+        ("def open_driver(root, options):\n while True: pass", "cannot be opened: TimeoutError"),
+        ("raise SystemExit('out')", "cannot be loaded: SystemExit: out"),
+    ],
+)
+def test_the_list_comes_to_its_end_whatever_a_stranger_does(folder, tmp_path, monkeypatch, code, why):
+    monkeypatch.setattr(discovery, "IMPORT_WITHIN", 1 if "time" in code else 60)
+    monkeypatch.setattr(discovery, "PROBE_WITHIN", 1 if "while" in code else 60)
+    offer(folder, "broken", code)
+    (tmp_path / "root").mkdir()
+    rows = {row.name: row for row in discovery.list_drivers(tmp_path / "root", [folder])}
+    assert why in rows["broken"].why
+    assert rows["vfs"].works
+    assert os.listdir(tmp_path / "root") == []
+    assert "stranger_broken" not in sys.modules

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 
 from trioker.cli import values
+from trioker.cli.limiting import add_limits, limit_options
 from trioker.cli.networking import add_networking, network_options
 from trioker.cli.parser import Parser
 from trioker.cli.registries import add_registries, registry_options
@@ -45,6 +46,8 @@ def parse_daemon(arguments: Sequence[str], *, flagged: bool = False) -> DaemonOp
         container_logs=_log_limits(parser, given.log_opt),
         registries=registry_options(given),
         network=_network(parser, given),
+        limits=limit_options(given),
+        userns_remap=given.userns_remap,
         cleanup=given.cleanup,
     )
 
@@ -59,6 +62,7 @@ def _parser() -> Parser:
     _add_storage(parser.add_argument_group("storage"))
     add_registries(parser.add_argument_group("registries"))
     add_networking(parser.add_argument_group("containers' network"))
+    add_limits(parser.add_argument_group("containers' limits"))
     _add_running(parser.add_argument_group("running"))
     return parser
 
@@ -106,7 +110,7 @@ def _add_storage(group: argparse._ArgumentGroup) -> None:
         "--storage-driver",
         default="",
         metavar="NAME",
-        help="overlay, vfs or another that 'drivers' lists (default: the first that works)",
+        help="overlay, btrfs, vfs or another that 'drivers' lists (default: the first that works)",
     )
     group.add_argument(
         "--storage-opt",
@@ -134,6 +138,13 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         default=defaults.exec_root,
         metavar="DIR",
         help="for what need not survive a reboot (default: %(default)s)",
+    )
+    group.add_argument(
+        "--userns-remap",
+        type=values.remap,
+        default=defaults.userns_remap,
+        metavar="NAME",
+        help="run containers as ids of the host that /etc/subuid and /etc/subgid give to USER[:GROUP] or UID[:GID], or with 'default' to trioker",
     )
     group.add_argument(
         "-p", "--pidfile", type=values.path, metavar="FILE", help="write the process id there (default: nowhere)"

@@ -10,6 +10,7 @@ DEFAULT_SOCKET = "/run/trioker.sock"
 
 _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 _SIZE = re.compile(r"(\d+)([kmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
+_REMAP = re.compile(r"[^:\s]+(:[^:\s]+)?")
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.IGNORECASE | re.ASCII)
 
 
@@ -53,6 +54,13 @@ def host_name(text: str) -> str:
     if not _HOST_NAME.fullmatch(text):
         raise ArgumentTypeError(f"{text!r} is not a host name")
     return text.lower()
+
+
+def remap(text: str) -> str:
+    """``default``, a user or ``user:group``, by name or number."""
+    if text and not _REMAP.fullmatch(text):
+        raise ArgumentTypeError(f"{text!r} is not 'default', USER[:GROUP] or UID[:GID]")
+    return text
 
 
 def listener(text: str) -> str:

@@ -205,9 +205,9 @@ class Containers:
         self._files.prepare(cell.record, self._names(cell.record))
         await self._make_volumes(cell.record)
         mounts = self._layers.mounts(cell.record.id, readonly=False)
-        place = cell.record.endpoint
-        connect = functools.partial(self._network.connect, place) if place else None
-        return await self._runtime.launch(self._run_of(cell), mounts, connect=connect)
+        if cell.record.endpoint:
+            await self._network.publish(cell.record.endpoint)
+        return await self._runtime.launch(self._run_of(cell), mounts)
 
     def _names(self, record: Container) -> Names:
         config = record.config
@@ -243,6 +243,7 @@ class Containers:
             log_directory=self._files.log_directory(record.id),
             log_policy=self._log_policy,
             attached=cell.hub.watched,
+            endpoint=record.endpoint,
         )
 
     def _inherit_volumes(self, cell: Cell) -> None:

@@ -18,10 +18,6 @@ Send = Callable[[bytes], Awaitable[None]]
 """Takes one piece of a byte stream; returns when there is room for the next."""
 
 
-Connect = Callable[[int], Awaitable[None]]
-"""Connects the network namespace behind a descriptor."""
-
-
 class Process(Protocol):
     """A live container's process, as the runtime holds it."""
 
@@ -56,12 +52,9 @@ class Process(Protocol):
 class Runtime(Protocol):
     """Starts containers and finds those that outlived an earlier daemon."""
 
-    async def launch(
-        self, run: Run, mounts: Sequence[Mount], output: int | None = None, connect: Connect | None = None
-    ) -> Process:
+    async def launch(self, run: Run, mounts: Sequence[Mount], output: int | None = None) -> Process:
         """Start; returns when the command has been executed. Raises LaunchFailed.
 
-        ``connect`` is called with the run's network namespace; the command runs once it has returned, and not at all if it raises.
         ``output`` is a pipe that gets what the command prints: then nothing of it is logged or told. It stays the caller's.
         """
 
@@ -101,16 +94,16 @@ class Runtime(Protocol):
 
 
 class Network(Protocol):
-    """The network. A place on it is reserved before a launch, connected during it, and given back when the run has ended."""
+    """The network. A place on it is reserved and published before a launch, and given back when the run has ended."""
 
     def reserve(self, container_id: str, port_specs: Sequence[str] = ()) -> Endpoint | None:
         """A place with published ports; None where containers have no network. Raises InvalidParameter, Conflict."""
 
-    async def connect(self, reserved: Endpoint, netns: int) -> None:
-        """Connect a network namespace: it has its place then, and its ports are published. Raises OSError."""
+    async def publish(self, reserved: Endpoint) -> None:
+        """Lead its ports there, for whoever comes to have the place. Raises TriokerError."""
 
     async def disconnect(self, gone: Endpoint) -> None:
-        """Give a place back, connected or not: its ports are free at once. Idempotent."""
+        """Give a place back, published or not: its ports are free at once. Idempotent."""
 
     def resolv_conf(self, chosen: Sequence[str]) -> str:
         """What a container's /etc/resolv.conf says; ``chosen`` are its own name servers."""

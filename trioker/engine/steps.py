@@ -1,6 +1,5 @@
 """Running the steps of a build: commands without a container, of which nothing is left but what they changed and said."""
 
-import functools
 import logging
 import os
 import signal
@@ -15,7 +14,6 @@ from trioker.linux.mounts import unsynced
 from trioker.model.container import Config
 from trioker.model.errors import LaunchFailed
 from trioker.model.ids import short_id
-from trioker.model.network import Endpoint
 from trioker.model.run import Exit, LogPolicy, Run
 
 log = logging.getLogger("trioker.engine")
@@ -50,16 +48,16 @@ class Workshop:
                 config.hostname, self.network.hosts(config.hostname, place), self.network.resolv_conf(config.dns)
             )
             with self.files.for_step(name, names) as binds:
-                run = Run(name, config, binds, "", _LOG, attached=False, home="")
-                return await self._run(run, layer_key, say, place)
+                run = Run(name, config, binds, "", _LOG, attached=False, home="", endpoint=place)
+                return await self._run(run, layer_key, say)
         finally:
             if place:
                 with trio.CancelScope(shield=True):
                     await self.network.disconnect(place)
 
-    async def _run(self, run: Run, layer_key: str, say: Say, place: Endpoint | None) -> int:
+    async def _run(self, run: Run, layer_key: str, say: Say) -> int:
         try:
-            process, output = await self._launch(run, layer_key, place)
+            process, output = await self._launch(run, layer_key)
         except LaunchFailed as failure:
             if failure.stage != "exec":
                 raise
@@ -76,15 +74,16 @@ class Workshop:
             with trio.CancelScope(shield=True):
                 await self._clear(process, run.id, running=ended is None)
 
-    async def _launch(self, run: Run, layer_key: str, place: Endpoint | None) -> tuple[Process, trio.abc.ReceiveStream]:
+    async def _launch(self, run: Run, layer_key: str) -> tuple[Process, trio.abc.ReceiveStream]:
         """The running command, and what it prints. Not cancelled half-way: a command whose launch nobody waits for would go on by itself."""
         mounts = unsynced(self.layers.mounts(layer_key, readonly=False))
-        connect = functools.partial(self.network.connect, place) if place else None
+        if run.endpoint:
+            await self.network.publish(run.endpoint)
         reader, writer = os.pipe2(os.O_CLOEXEC)
         output = trio.lowlevel.FdStream(reader)
         try:
             with trio.CancelScope(shield=True):
-                process = await self.runtime.launch(run, mounts, writer, connect)
+                process = await self.runtime.launch(run, mounts, writer)
         except BaseException:
             await trio.aclose_forcefully(output)
             raise

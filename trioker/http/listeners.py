@@ -6,8 +6,8 @@ import os
 import socket
 import ssl
 import stat
-from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 
 import attrs
 import trio
@@ -148,10 +148,27 @@ def _clear_stale(address: Unix) -> None:
 
 def take_activated(environ: MutableMapping[str, str], first: int = _FIRST_FD) -> list[trio.SocketListener]:
     """The sockets systemd passed us; the variables are removed, so that no child takes them for its own. Raises ListenError."""
-    pid, count, _ = (environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"))
-    if pid != str(os.getpid()) or not count.isdecimal() or count == "0":
+    passed = _passed(environ, first)
+    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
+        environ.pop(name, "")
+    if not passed:
         raise ListenError("cannot listen on fd://: systemd passed no sockets to this process (LISTEN_PID, LISTEN_FDS)")
-    return [_activated(fd) for fd in range(first, first + int(count))]
+    return [_activated(fd) for fd in passed]
+
+
+def activated_ports(environ: Mapping[str, str], first: int = _FIRST_FD) -> list[int]:
+    """The ports that ``take_activated`` will take over; what is no socket is for that to refuse."""
+    ports = []
+    for fd in _passed(environ, first):
+        with suppress(OSError), socket.socket(fileno=os.dup(fd)) as sock:
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                ports.append(int(sock.getsockname()[1]))
+    return ports
+
+
+def _passed(environ: Mapping[str, str], first: int) -> range:
+    count = environ.get("LISTEN_FDS", "") if environ.get("LISTEN_PID") == str(os.getpid()) else ""
+    return range(first, first + (int(count) if count.isdecimal() else 0))
 
 
 def _activated(fd: int) -> trio.SocketListener:

@@ -7,7 +7,8 @@ Four kinds of process, all forked from one interpreter:
 - a *monitor* per container (``monitor.py``): in a session of its own, parent of the container's init, holds its stdio, writes its log,
   serves the daemon, records its end. It outlives the daemon and the zygote and goes when the container has gone.
 - the container's *init* (``init.py``): from clone3 to execve; becomes the user's command, PID 1 of its namespace. One waits for the next order
-  with its namespaces and filesystems ready, below a monitor that waits too. It takes the order from the control socket itself, makes what
+  with its namespaces and filesystems ready, below a monitor that waits too; where control groups are of version 2 its maker waits for it, as
+  it is to be born in a group that does not exist yet. It takes the order from the control socket itself, makes what
   the container needs on the host (``launch.py``) and inside, and hands that over to its monitor, which tells the daemon once the command runs.
 - a *helper* per job (``helper.py``): unpacks a layer, packs a tree or writes into one, confined. What becomes of an init whose order is that.
 
@@ -22,20 +23,13 @@ J    a JSON object, descriptors beside it (SCM_RIGHTS) in the order its ``fds`` 
 
 Daemon to zygote, one packet per process wanted, no answer on this socket::
 
-    {"kind": "launch" | "unpack" | "pack" | "write", "fds": ["report", "spec", ...]}
+    {"kind": "launch" | "unpack" | "pack" | "write" | "mirror" | "digest", "fds": ["report", "spec", ...]}
 
 ``report`` is the socket the process answers on; ``spec`` a memfd with the JSON of ``spec.py`` (any size). ``unpack`` and ``write`` add
 ``data`` (a pipe or socket to read the tar from, end of file ends it); ``pack`` adds ``data`` to write the tar to, and perhaps ``container``, the
-pidfd of a running container whose own root is packed, without what is mounted inside. ``launch`` may add ``output``: the command's standard
+pidfd of a running container whose own root is packed, without what is mounted inside. ``mirror`` and ``digest`` add ``data`` to tell how many
+bytes they have read, as lines of digits; they end when nobody reads them. ``launch`` may add ``output``: the command's standard
 output and error, which then pass by monitor and log.
-
-Init to daemon on ``report``, where the spec says ``connected``; meanwhile it goes on with all that needs no network::
-
-    {"event": "created", "fds": ["netns"]}      a descriptor of the container's network namespace
-
-and the daemon's answer, without which the command does not run::
-
-    {"op": "go"}  or  {"op": "give_up", "message": "..."}     connected; or it could not be, and why
 
 Monitor to daemon on ``report`` (and on every later connection to ``<run_dir>/monitor.sock``, where ``started`` comes first again; one that
 is made during the launch waits for its outcome)::
@@ -68,6 +62,7 @@ A ``running.json`` beside an ``exit.json`` names control groups that could not b
 recorded the end.
 
 Helper to daemon on ``report``:
-``{"event": "done", "size": bytes, "entries": n}`` or ``{"event": "failed", "message": "...", "archive": true}``, where
+``{"event": "done", "size": bytes, "entries": n}`` (``mirror`` tells neither, ``digest`` the ``digest`` and ``entries``) or
+``{"event": "failed", "message": "...", "archive": true}``, where
 ``archive`` tells that the tar is at fault and not the host.
 """

@@ -30,13 +30,17 @@ class Failed(Exception):
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """What goes wrong inside becomes a Failed of this stage; one that is Failed already passes."""
+    """What goes wrong inside becomes a Failed of this stage; one that is Failed already passes.
+
+    An error of the kernel that names no file would tell a user nothing alone: it gets the name of the stage.
+    """
     try:
         yield
     except Failed:
         raise
     except Exception as error:
-        raise Failed(name, describe(error)) from error
+        bare = isinstance(error, OSError) and not error.filename
+        raise Failed(name, f"{name}: {describe(error)}" if bare else describe(error)) from error
 
 
 def describe(error: Exception) -> str:

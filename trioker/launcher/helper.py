@@ -14,12 +14,16 @@ from trioker.launcher.below import Below
 from trioker.launcher.decompress import open_blocks
 from trioker.launcher.failure import describe
 from trioker.launcher.intake import Intake
+from trioker.launcher.meter import Meter
+from trioker.launcher.mirror import mirror
 from trioker.launcher.pack import pack, pack_sources
 from trioker.launcher.picking import pick
-from trioker.launcher.spec import PackSpec, UnpackSpec, WriteSpec
+from trioker.launcher.spec import DigestSpec, MirrorSpec, PackSpec, UnpackSpec, WriteSpec
 from trioker.launcher.tar_header import BadArchive, NoRoom
+from trioker.launcher.tree_digest import digest_tree
 from trioker.launcher.unpack import unpack
 from trioker.launcher.user import UnknownUser
+from trioker.launcher.userns import enter_user_namespace_of
 from trioker.launcher.whiteouts import OverlayWhiteouts, RemovingWhiteouts
 from trioker.launcher.write import Target, write
 from trioker.launcher.writeback import WriteBack
@@ -35,7 +39,7 @@ _PIPE = 2**20  # what an unprivileged user may ask for: a quarter less time than
 
 
 def run_helper(kind: str, spec: Mapping[str, Any], fds: Mapping[str, int]) -> NoReturn:
-    """Do the job (``unpack``, ``pack`` or ``write``), tell the daemon on ``report``, end the process.
+    """Do the job (a name in ``_JOBS``), tell the daemon on ``report``, end the process.
 
     Nothing is raised: a traceback would be printed with source lines looked up in the stranger's tree.
     """
@@ -129,6 +133,27 @@ def _write(spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.Message:
     return write(read, target, max_bytes=wanted.max_bytes, max_entries=wanted.max_entries)._asdict()
 
 
+def _mirror(spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.Message:
+    wanted = MirrorSpec(**spec)
+    confine.isolate(own_mounts=True)
+    mounts.make([Mount("tmpfs", "tmpfs", mounts.MS_NODEV, "mode=700,size=64k")], wanted.mount_point)
+    for name, recipes in (("old", wanted.old), ("new", wanted.new)):
+        place = f"{wanted.mount_point}/{name}"
+        os.mkdir(place)
+        mounts.make((Mount(*each) for each in recipes), place)
+    confine.confine(wanted.mount_point, _UNPACK)
+    mirror("/old", "/new", frozenset(wanted.touched), Meter(fds["data"]))
+    return {}
+
+
+def _digest(spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.Message:
+    wanted = DigestSpec(**spec)
+    confine.isolate(own_mounts=True)
+    _make_tree(wanted.mounts, wanted.mount_point)
+    confine.confine(".", _PACK)
+    return digest_tree("/", Meter(fds["data"]))._asdict()
+
+
 def _make_tree(recipes: Iterable[Sequence[Any]], mount_point: str) -> None:
     """Make the mounts, and their root the working directory."""
     mounts.make((Mount(*each) for each in recipes), mount_point)
@@ -157,6 +182,7 @@ def _enter_root_of(pidfd: int) -> bool:
     root = mounts.copy(syscalls.AT_FDCWD, "/")
     mounts.set_readonly(root, devices=False)
     os.fchdir(root)
+    enter_user_namespace_of(pidfd)  # whose ids, and none of the host's, are what is packed
     return True
 
 
@@ -165,4 +191,4 @@ def _widen(data: int) -> None:
         fcntl.fcntl(data, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
-_JOBS = {"unpack": _unpack, "pack": _pack, "write": _write}
+_JOBS = {"unpack": _unpack, "pack": _pack, "write": _write, "mirror": _mirror, "digest": _digest}

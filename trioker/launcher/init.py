@@ -12,19 +12,21 @@ import sys
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
-from trioker.launcher import command, lockdown, process, rootfs, stdio, wire
+from trioker.launcher import command, lockdown, network, process, rootfs, stdio, userns, wire
 from trioker.launcher.accounts import find_user
 from trioker.launcher.failure import Failed, describe, stage
 from trioker.launcher.helper import run_helper
 from trioker.launcher.launch import Launch
-from trioker.launcher.spec import LaunchSpec
+from trioker.launcher.network import Pair, Port, Uplink
+from trioker.launcher.spec import LaunchSpec, LinkSpec
 from trioker.launcher.user import UNKNOWN_USER, UnknownUser, User
+from trioker.launcher.userns import Remap, Users
 from trioker.linux import mounts, namespaces, syscalls
 from trioker.linux.cgroups import Hierarchies
 
 _START_WITHIN = 50  # seconds from the order to execve; a little less than the daemon waits, so that it hears why
 _HELPER = {"report", "spec", "data"}
-_NEEDED = {"launch": {"report", "spec"}, "unpack": _HELPER, "pack": _HELPER, "write": _HELPER}
+_NEEDED = {"launch": {"report", "spec"}} | dict.fromkeys(("unpack", "pack", "write", "mirror", "digest"), _HELPER)
 
 
 class Zygote(NamedTuple):
@@ -33,55 +35,80 @@ class Zygote(NamedTuple):
     daemon: wire.Socket
     """Where orders come from."""
     hierarchies: Hierarchies
+    device_rules: int | None = None
+    """What ``cgroups.load_device_rules`` returned."""
+    port: Port | None = None
+    """How containers are put on the host's bridge, if there is one."""
+    remap: Remap | None = None
+    """The ids of containers that have a user namespace."""
 
 
 class Surroundings(NamedTuple):
     """What an init is given."""
 
-    daemon: wire.Socket
-    """Where orders come from."""
+    zygote: Zygote
     release: int
     """A pipe that gets a byte when the zygote shall make the next init."""
     monitor: wire.Socket
     """Whom to tell how it went. It hangs up when the monitor, our parent, ends."""
-    hierarchies: Hierarchies
 
 
 def main(around: Surroundings) -> NoReturn:
-    """Make an init and be it. On version 2 of control groups it is born into a directory that the order names, so it is made later."""
+    """Make an init and be it. On version 2 of control groups it is born in one that the order names: moving in later waits for the whole machine.
+
+    Until then its maker waits for it, in all of its namespaces but the one of processes, in which only a child can be.
+    """
     process.set_name("trioker-init")
-    born_inside = bool(around.hierarchies.v2)
-    if born_inside:
-        die_with(around.monitor)  # or it would take an order that nobody sees to the end
-    else:
-        continue_as_child(None)
-    made = None if born_inside or _waiting(around.daemon) else _prepare_early(around)
-    kind, fds = take_order(around.daemon)
+    process.end_before_the_daemon()
+    die_with(around.monitor)  # or it would take an order that nobody sees to the end
+    daemon, hierarchies, device_rules, port, remap = around.zygote
+    uplink = Uplink.open(port)
+    users = make_namespaces(remap)
+    born_inside = bool(hierarchies.v2)
+    if not born_inside:
+        continue_as_child(around)
+    early = not _waiting(daemon)
+    made, pair = (_prepare_early(users), _pair_early(uplink)) if early else (None, None)
+    kind, fds = take_order(daemon)
     if kind != "launch":
+        if born_inside:
+            continue_as_child(around)  # a helper, too, shall be alone
         help_with(kind, fds, around)
-    if _waiting(around.daemon):
+    if _waiting(daemon):
         release(around)
-    process.close_all_but({around.monitor.fileno(), around.release, *fds.values(), *(made or ())})
+    links = pair.fds() if pair else uplink.fds() if uplink else ()
+    kept = {around.monitor.fileno(), around.release, users.fd if users else -1, device_rules or -1}
+    process.close_all_but({*kept, *fds.values(), *(made or ()), *links})
     launch = begin(fds)
     try:
         with stage("init"):
-            directory = launch.make_cgroup(around.hierarchies)
+            directory = launch.make_cgroup(hierarchies, device_rules)
             if born_inside:
-                continue_as_child(directory)
-            launch.offer_network()
+                continue_as_child(around, directory)
+                signal.alarm(_START_WITHIN)  # a child does not inherit it
             launch.enter_cgroup(born_inside=born_inside)
-            run(launch, made or prepare(around), around)
+            made = made or prepare(users)
+            join_network(pair, uplink, launch.spec.network)
+            run(launch, made, around, users)
     except Failed as failed:
         launch.give_up(around.monitor, failed)
         release(around)
     os._exit(1)
 
 
-def _prepare_early(around: Surroundings) -> rootfs.Filesystems | None:
+def _prepare_early(users: Users | None) -> rootfs.Filesystems | None:
     """Prepare without an order. What goes wrong will go wrong again when there is one, and then somebody hears of it."""
     try:
-        return prepare(around)
+        return prepare(users)
     except Failed:
+        return None
+
+
+def _pair_early(uplink: Uplink | None) -> Pair | None:
+    """The same for the link to the host."""
+    try:
+        return network.make_pair(uplink) if uplink else None
+    except OSError:
         return None
 
 
@@ -135,39 +162,62 @@ def begin(fds: dict[str, int]) -> Launch:
         os._exit(1)
 
 
-def continue_as_child(cgroup: int | None) -> None:
-    """Go on as init in the namespaces and control group it is to have, a child of our parent."""
-    pid, _ = syscalls.clone3(namespaces.CONTAINER | syscalls.CLONE_PARENT, -1 if cgroup is None else cgroup)
+def make_namespaces(remap: Remap | None) -> Users | None:
+    """Enter the namespaces init is to be in; the one of processes is made, and the next child will be the first in it. Raises OSError."""
+    users = userns.make_namespaces(remap) if remap else None
+    has_others = users and not users.refusal
+    syscalls.unshare(namespaces.OF_PROCESSES if has_others else namespaces.OF_PROCESSES | namespaces.OWNED)
+    return users
+
+
+def continue_as_child(around: Surroundings, cgroup: int | None = None) -> None:
+    """Go on as init: the first in its namespace of processes, in the control group it is to have, a child of our parent. Raises OSError."""
+    pid, _ = syscalls.clone3(syscalls.CLONE_PARENT, -1 if cgroup is None else cgroup)
     if pid:
         os._exit(0)
+    die_with(around.monitor)
+    os.setsid()
 
 
-def prepare(around: Surroundings) -> rootfs.Filesystems:
-    """What needs no order: session, loopback, keyring, the kernel's filesystems. Raises Failed."""
+def prepare(users: Users | None) -> rootfs.Filesystems:
+    """What needs no order: loopback, keyring, the kernel's filesystems. Raises Failed."""
     with stage("namespaces"):
-        die_with(around.monitor)
         os.umask(0)
-        with suppress(PermissionError):  # a second try: a session's leader already
-            os.setsid()
         with suppress(OSError):  # no quota left: then the keyring of the daemon's session stays, which is empty too
             syscalls.keyctl_join_session_keyring()
+        if users:
+            users.check()
         namespaces.bring_loopback_up()
-        return rootfs.make_filesystems()
+        namespaces.let_users_serve_and_ping()
+        return userns.make_filesystems(users)
 
 
-def run(launch: Launch, made: rootfs.Filesystems, around: Surroundings) -> NoReturn:
+def join_network(pair: Pair | None, uplink: Uplink | None, wanted: LinkSpec | None) -> None:
+    """Take the place on the host's bridge that was ordered, if one was; ``pair`` is what is made already. Raises Failed."""
+    with stage("network"):
+        if wanted and not uplink:
+            raise ValueError("there is no bridge to be on")
+        if wanted and uplink:
+            network.connect(pair or network.make_pair(uplink), wanted)
+        elif pair:
+            network.remove_pair(pair)
+
+
+def run(launch: Launch, made: rootfs.Filesystems, around: Surroundings, users: Users | None) -> NoReturn:
     """Everything else, ending in the container's command. Raises Failed."""
     spec = launch.spec
     launch.write_down()
-    streams = make_view(launch, made)
+    with userns.making_its_files(users):
+        streams = make_view(launch, made, users)
     with stage("user"):
         user = _find_user(spec.user)
-        stdio.install(streams, user.uid, tty=spec.tty)
+        stdio.install(streams, userns.owner(users, user), tty=spec.tty)
     with stage("limits"):
         launch.warnings += lockdown.set_limits(spec.rlimits)
+    if users:
+        enter(users, around)
     with stage("cwd"):
         change_directory(spec.cwd)
-    launch.await_network()
     launch.hand_over(around.monitor, streams.monitors)
     with stage("security"):
         granted = lockdown.grantable(tuple(spec.capabilities))
@@ -181,12 +231,21 @@ def run(launch: Launch, made: rootfs.Filesystems, around: Surroundings) -> NoRet
     command.execute(spec.argv, _environment(spec.env, user.home))
 
 
-def make_view(launch: Launch, made: rootfs.Filesystems) -> stdio.Stdio:
+def enter(users: Users, around: Surroundings) -> None:
+    """Become the container's root, who on the host is nobody in particular. Raises Failed."""
+    with stage("namespaces"):
+        userns.enter(users)
+        lockdown.begin_anew()
+        die_with(around.monitor)
+
+
+def make_view(launch: Launch, made: rootfs.Filesystems, users: Users | None) -> stdio.Stdio:
     """The container's files, host name and streams; the host's files are out of sight afterwards."""
     spec = launch.spec
     with stage("rootfs"):
         syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWCGROUP)  # copies of what we are in by now
         mounts.make_private()
+        userns.map_files(users)
         root = rootfs.make_root(spec.mounts, spec.mount_point)
         socket.sethostname(spec.hostname)
     with stage("mounts"):

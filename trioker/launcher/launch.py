@@ -6,8 +6,6 @@ what the monitor needs for the rest of the container's life; or instead of them 
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple, Self
 
 from trioker.launcher import link, wire
@@ -35,16 +33,6 @@ class Heritage(NamedTuple):
         return cls(**message)
 
 
-@contextmanager
-def _borrowed(fd: int) -> Iterator[wire.Socket]:
-    """The socket behind a descriptor that stays open."""
-    sock = wire.adopt(fd)
-    try:
-        yield sock
-    finally:
-        sock.detach()
-
-
 class Launch:
     """A launch under way, on the host's side. Belongs into init, or into its parent where init shall be born in its control group."""
 
@@ -56,32 +44,14 @@ class Launch:
         self._cgroup = cgroups.Cgroup(())
         self._fds = {"report": report}
 
-    def make_cgroup(self, hierarchies: cgroups.Hierarchies) -> int | None:
-        """Make the control groups; returns a descriptor of the version 2 directory, if there is one. Raises Failed."""
+    def make_cgroup(self, hierarchies: cgroups.Hierarchies, device_rules: int | None) -> int | None:
+        """Make the control groups, as ``cgroups.create``; returns a descriptor of the version 2 directory, if there is one. Raises Failed."""
         spec = self.spec
         with stage("cgroup"):
             limits = cgroups.Limits(spec.memory, spec.memory_swap, spec.cpu_shares, spec.pids_limit)
-            self._cgroup = cgroups.create(hierarchies, f"{spec.cgroup_parent}/{spec.id}", limits)
+            self._cgroup = cgroups.create(hierarchies, f"{spec.cgroup_parent}/{spec.id}", limits, device_rules)
             self.warnings += self._cgroup.warnings
             return self._cgroup.directory_fd()
-
-    def offer_network(self) -> None:
-        """Tell the daemon, if it waits for it, where the container's network is. Belongs into init, in its namespaces. Raises Failed."""
-        if self.spec.connected:
-            with stage("network"), _borrowed(self._fds["report"]) as report:
-                netns = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-                wire.send(report, {"event": "created"}, {"netns": netns})
-                os.close(netns)
-
-    def await_network(self) -> None:
-        """Wait until the daemon has connected the container, if it is to be. Raises Failed."""
-        if self.spec.connected:
-            with stage("network"), _borrowed(self._fds["report"]) as report:
-                told = wire.receive(report)
-            if told is None:
-                raise Failed("network", "the daemon ended while the container was connected")
-            if told[0].get("op") != "go":
-                raise Failed("network", str(told[0].get("message")))
 
     def enter_cgroup(self, *, born_inside: bool) -> None:
         """Move this process, init, into them. Raises Failed."""

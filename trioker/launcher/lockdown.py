@@ -21,12 +21,13 @@ def set_limits(wanted: Mapping[str, Sequence[int]]) -> list[str]:
             resource.setrlimit(number, (soft, hard))
         except ValueError:  # what Python makes of EPERM here, and of a soft limit above the hard one
             most = resource.getrlimit(number)[1]
-            resource.setrlimit(number, (_least(soft, most), _least(hard, most)))
+            resource.setrlimit(number, (lesser_limit(soft, most), lesser_limit(hard, most)))
             warnings.append(f"limit {name} cut to {most}: the daemon may not raise its own")
     return warnings
 
 
-def _least(wanted: int, most: int) -> int:
+def lesser_limit(wanted: int, most: int) -> int:
+    """The stricter of two rlimits, where RLIM_INFINITY is a number too and the least of them."""
     if most == resource.RLIM_INFINITY:
         return wanted
     return most if wanted == resource.RLIM_INFINITY else min(wanted, most)
@@ -44,7 +45,7 @@ def grantable(names: tuple[str, ...]) -> frozenset[str]:
     return frozenset(names) & capabilities.current()
 
 
-_bounded: frozenset[str] = frozenset()
+_bounded: frozenset[str] | None = None
 
 
 def prepare(granted: frozenset[str]) -> None:
@@ -53,6 +54,12 @@ def prepare(granted: frozenset[str]) -> None:
     capabilities.limit_bounding(granted)
     _bounded = granted
     seccomp_filter(granted)
+
+
+def begin_anew() -> None:
+    """In a user namespace just entered: there the bounding set is full again (user_namespaces(7))."""
+    global _bounded  # noqa: PLW0603
+    _bounded = None
 
 
 def become(user: User, granted: frozenset[str]) -> None:

@@ -45,7 +45,7 @@ def main(zygote: Zygote, ours: wire.Socket, theirs: wire.Socket, release: int) -
         maker = os.fork()
         if maker == 0:
             ours.close()  # else init would never see it hang up
-            init.main(Surroundings(zygote.daemon, release, theirs, zygote.hierarchies))
+            init.main(Surroundings(zygote, release, theirs))
         fd = ours.fileno()
         os.dup2(0, 2)  # the daemon's standard error must not stay open in a process that outlives it
         os.closerange(3, fd)

@@ -11,6 +11,8 @@ from trioker.linux import mounts, syscalls
 
 _PROTECTED = "TRIOKER_PROTECTED"  # in the environment of a process that has started itself again
 _LIBRARY_SIGNALS = (32, 33)  # glibc's own; its posix_spawn, which make uses, leaves them ignored in what it starts
+_OOM_MARGIN = 500  # as between dockerd and its containers: half of the host's memory
+_OOM_HIGHEST = 1000
 _HIGHEST_FD = 2**32 - 1
 
 
@@ -73,6 +75,17 @@ def close_all_but(fds: Collection[int]) -> None:
             syscalls.close_range(first, fd - 1)
         first = fd + 1
     syscalls.close_range(first, _HIGHEST_FD)
+
+
+def end_before_the_daemon() -> None:
+    """Have the kernel end this process, and all it starts, before the daemon, launcher and monitors where the host runs out of memory.
+
+    To be called once: it goes up from the score inherited of them (proc_pid_oom_score_adj(5)), as all may go up, but to the usual one at least.
+    """
+    fd = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+    score = int(os.read(fd, 16)) + _OOM_MARGIN
+    os.write(fd, b"%d" % min(max(score, 0), _OOM_HIGHEST))
+    os.close(fd)
 
 
 def set_name(name: str) -> None:

@@ -28,7 +28,7 @@ _LINKS = {
     "core": "/proc/kcore",
     "ptmx": "pts/ptmx",
 }
-_TTY_GROUP = 5  # the group ``tty`` of every distribution; lets its members write(1) to a terminal
+TTY_GROUP = 5  # the group ``tty`` of every distribution; lets its members write(1) to a terminal
 
 
 class Filesystems(NamedTuple):
@@ -42,8 +42,8 @@ class Filesystems(NamedTuple):
     mqueue: int
 
 
-def make_filesystems() -> Filesystems:
-    """Make them; belongs in the container's own pid, net and ipc namespaces. Wants umask 0."""
+def make_filesystems(tty_group: int = TTY_GROUP) -> Filesystems:
+    """Make them; belongs in the container's own pid, net and ipc namespaces. Wants umask 0. Terminals get the group ``tty_group``."""
     return Filesystems(
         proc=mounts.detached("proc", _STRICT, {}),
         sys=mounts.detached("sysfs", _STRICT | MOUNT_ATTR_RDONLY, {}),
@@ -51,7 +51,7 @@ def make_filesystems() -> Filesystems:
         pts=mounts.detached(
             "devpts",
             MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
-            {"newinstance": "", "ptmxmode": "0666", "mode": "0620", "gid": str(_TTY_GROUP)},
+            {"newinstance": "", "ptmxmode": "0666", "mode": "0620", "gid": str(tty_group)},
         ),
         shm=mounts.detached("tmpfs", _STRICT, {"source": "shm", "mode": "1777", "size": "64m"}),
         mqueue=mounts.detached("mqueue", _STRICT, {}),

@@ -14,6 +14,20 @@ class Bind(NamedTuple):
     readonly: bool
 
 
+class LinkSpec(NamedTuple):
+    """What one container's link is to be."""
+
+    name: str
+    """A further name for the host's end, by which the daemon finds it."""
+    mac: str
+    address: str
+    """With the length of its prefix: ``10.213.0.2/16``."""
+    gateway: str
+    address6: str = ""
+    """"" for no IPv6 at all, as the next."""
+    gateway6: str = ""
+
+
 class LaunchSpec(NamedTuple):
     """One run of one container."""
 
@@ -51,8 +65,8 @@ class LaunchSpec(NamedTuple):
     """Memory plus swap in bytes, -1 unlimited, 0 unset."""
     cpu_shares: int
     pids_limit: int
-    connected: bool = False
-    """Whether the daemon connects it to a network: then the command runs only when the daemon says so."""
+    network: LinkSpec | None = None
+    """Its place on the bridge; None for its loopback alone."""
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
@@ -60,6 +74,7 @@ class LaunchSpec(NamedTuple):
         value = dict(value)
         value["mounts"] = [Mount(*each) for each in value["mounts"]]
         value["binds"] = [Bind(*each) for each in value["binds"]]
+        value["network"] = LinkSpec(*value["network"]) if value.get("network") else None
         return cls(**value)
 
 
@@ -113,3 +128,25 @@ class PackSpec(NamedTuple):
     """These absolute paths with all below them, each under the name it has here; ``*``, ``?`` and ``[]`` as Go's path.Match has them."""
     directory: str = ""
     """This directory as the root; an empty archive where there is none."""
+
+
+class MirrorSpec(NamedTuple):
+    """One tree to make equal to another."""
+
+    old: list[Mount]
+    """What shows the model, made in a mount namespace of the helper's own."""
+    new: list[Mount]
+    """What shows the tree that is changed."""
+    mount_point: str
+    """An existing empty directory to make them below."""
+    touched: list[str]
+    """Absolute paths of what is made anew in any case."""
+
+
+class DigestSpec(NamedTuple):
+    """One tree to hash."""
+
+    mounts: list[Mount]
+    """What shows it, made in a mount namespace of the helper's own."""
+    mount_point: str
+    """An existing empty directory to make them on."""

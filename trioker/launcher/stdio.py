@@ -65,7 +65,10 @@ def _make_console(made: Filesystems, slave: int) -> None:
 
 
 def install(stdio: Stdio, uid: int, *, tty: bool) -> None:
-    """Make them descriptors 0, 1 and 2, the user's own, so that /dev/stdout can be opened again; take the terminal as the controlling one."""
+    """Make them descriptors 0, 1 and 2; take the terminal as the controlling one.
+
+    They become the user's own, so that /dev/stdout can be opened again; ``uid`` is what the host knows the user by.
+    """
     for fd in set(stdio.own[0 if "stdin" in stdio.monitors else 1 :]):  # /dev/null stays root's
         os.fchown(fd, uid, -1)
     for number, fd in enumerate(stdio.own):

@@ -20,7 +20,8 @@ class User(NamedTuple):
     uid: int
     gid: int
     groups: tuple[int, ...]
-    """Supplementary groups."""
+    """Supplementary groups, the first of them ``gid``: a process may change its own gid, and must not get rid of that group by it, for files
+    can give a group less than all others (CVE-2022-36109)."""
     home: str = "/"
     """Its directory; "/" where none is known."""
 
@@ -47,9 +48,10 @@ def lookup(wanted: str, passwd: str, group: str) -> User:
     user, _, group_name = wanted.partition(":")
     account = _find_account(user, passwd)
     if group_name:
-        return User(account.uid, _find_group(group_name, group), (), account.home)
+        gid = _find_group(group_name, group)
+        return User(account.uid, gid, (gid,), account.home)
     memberships = (each.gid for each in _groups(group) if account.name and account.name in each.members)
-    return User(account.uid, account.gid, tuple(dict.fromkeys(memberships)), account.home)
+    return User(account.uid, account.gid, tuple(dict.fromkeys((account.gid, *memberships))), account.home)
 
 
 def _find_account(user: str, passwd: str) -> _Account:

@@ -252,6 +252,8 @@ def _same(one: bytes, other: bytes) -> bool:
 
 def _components(path: bytes) -> list[bytes]:
     """The names a path goes through. Raises ValueError for what no path of a layer may have."""
+    if b".." in path.split(b"/"):  # here, because who says it names the path
+        raise ValueError('".." in the path')
     parts = components(path)
     if any(part.startswith(PREFIX) for part in parts):
         raise ValueError("a name that begins with .wh., which no layer can hold,")

@@ -5,6 +5,7 @@ longer than all the rest of a launch. The next one is made when it has done its 
 """
 
 import gc
+import json
 import os
 import select
 import time
@@ -12,17 +13,20 @@ from contextlib import suppress
 
 from trioker.launcher import lockdown, monitor, process, wire
 from trioker.launcher.init import Zygote
+from trioker.launcher.network import Port
+from trioker.launcher.userns import Remap
 from trioker.linux import capabilities, cgroups
 
 _AGAIN_AFTER = 0.1  # seconds until the next try where no process could be made
 
 
 def main(arguments: list[str]) -> int:
-    """Fork monitors for the daemon on the inherited socket ``--fd N`` until it has hung up. Returns the exit status."""
+    """Fork monitors for the daemon on the inherited socket ``--fd N`` until it has hung up. Returns the exit status.
+
+    ``--port JSON`` tells how containers are put on the host's bridge (``network.Port``), ``--remap JSON`` their ids (``userns.Remap``).
+    """
     process.protect_interpreter()
-    if len(arguments) != 2 or arguments[0] != "--fd" or not arguments[1].isdigit():
-        raise SystemExit("Usage: trioker launcher --fd N    (the daemon starts it)")
-    fd = int(arguments[1])
+    fd, port, remap = _parse(arguments)
     with suppress(PermissionError):  # a session's leader already
         os.setsid()
     null = os.open("/dev/null", os.O_RDWR)
@@ -38,8 +42,24 @@ def main(arguments: list[str]) -> int:
     hierarchies = cgroups.detect()
     gc.collect()
     gc.freeze()
-    serve(Zygote(wire.adopt(fd), hierarchies))
+    serve(Zygote(wire.adopt(fd), hierarchies, _load_device_rules(hierarchies), port, remap))
     return 0
+
+
+def _load_device_rules(hierarchies: cgroups.Hierarchies) -> int | None:
+    """What goes wrong here will go wrong again when there is an order, and then somebody hears of it."""
+    try:
+        return cgroups.load_device_rules(hierarchies)
+    except OSError:
+        return None
+
+
+def _parse(arguments: list[str]) -> tuple[int, Port | None, Remap | None]:
+    given = dict(zip(arguments[::2], arguments[1::2], strict=False))
+    if len(arguments) % 2 or not given.get("--fd", "").isdigit() or given.keys() - {"--fd", "--port", "--remap"}:
+        raise SystemExit("Usage: trioker launcher --fd N [--port JSON] [--remap JSON]    (the daemon starts it)")
+    port = Port(**json.loads(given["--port"])) if "--port" in given else None
+    return int(given["--fd"]), port, Remap.from_json(json.loads(given["--remap"])) if "--remap" in given else None
 
 
 def serve(zygote: Zygote) -> None:

@@ -44,8 +44,8 @@ def device_program(rules: Iterable[str]) -> bytes:
     return b"".join([*code, _op(_MOVE, _RESULT, number=0), _op(_EXIT)])
 
 
-def attach_device_program(program: bytes, cgroup: int) -> None:
-    """Put the program on the cgroup behind a descriptor; it goes with the cgroup. OSError: EPERM without BPF or SYS_ADMIN, EINVAL, ENOSYS."""
+def load_device_program(program: bytes) -> int:
+    """Have the kernel check and keep the program; returns a descriptor of it. OSError: EPERM without BPF or SYS_ADMIN, EINVAL, ENOSYS."""
     instructions = ctypes.create_string_buffer(program, len(program))
     text = ctypes.create_string_buffer(b"Dual MIT/GPL")
     log = (0, 0, 0)
@@ -57,11 +57,12 @@ def attach_device_program(program: bytes, cgroup: int) -> None:
         ctypes.addressof(text),
         *log,
     )
-    fd = _bpf(_PROG_LOAD, load)
-    try:
-        _bpf(_PROG_ATTACH, struct.pack("=IIII", cgroup, fd, _ATTACH_CGROUP_DEVICE, _ALLOW_MULTI))
-    finally:
-        os.close(fd)
+    return _bpf(_PROG_LOAD, load)
+
+
+def attach_device_program(program: int, cgroup: int) -> None:
+    """Put a loaded program on the cgroup behind a descriptor; there it stays for as long as the cgroup does. Raises OSError."""
+    _bpf(_PROG_ATTACH, struct.pack("=IIII", cgroup, program, _ATTACH_CGROUP_DEVICE, _ALLOW_MULTI))
 
 
 def _op(code: int, register: int = 0, *, source: int = 0, jump: int = 0, number: int = 0) -> bytes:

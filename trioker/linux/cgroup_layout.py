@@ -89,23 +89,51 @@ def detect(read: Callable[[str], str] | None = None) -> Hierarchies:
     read = read or read_text
     v1: dict[str, str] = {}
     v2 = ""
-    for fstype, mount_point, options in _writable_mounts(read("/proc/self/mountinfo")):
-        if fstype == "cgroup2":
-            v2 = v2 or mount_point
-        elif fstype == "cgroup":
-            for controller in sorted(_CONTROLLERS.intersection(options)):
-                v1.setdefault(controller, mount_point)
+    for each in _writable_mounts(read("/proc/self/mountinfo")):
+        if each.fstype == "cgroup2":
+            v2 = v2 or each.point
+        elif each.fstype == "cgroup":
+            for controller in sorted(_CONTROLLERS.intersection(each.options)):
+                v1.setdefault(controller, each.point)
     offered = (_offered(v2, read) if v2 else frozenset()) & _CONTROLLERS.difference(v1)
     if not offered and "devices" in v1:
         v2 = ""
     return Hierarchies(v1, v2, offered, _swap_limit(v1, offered, read))
 
 
+def obstacle(hierarchies: Hierarchies, read: Callable[[str], str] | None = None) -> str:
+    """Why no container can be started with these trees, for a user; empty where nothing is in the way."""
+    if not hierarchies.place("devices", ""):
+        return (
+            "no control groups for device rules are mounted writable: neither version 1's devices nor version 2"
+            " ('ip netns exec' hides /sys/fs/cgroup, 'nsenter --net' does not)"
+        )
+    if hierarchies.v2 and _in_other_namespace(hierarchies.v2, read or read_text):
+        return (
+            f"the control groups at {hierarchies.v2} belong to another cgroup namespace than this process: mount version 2 anew in this one,"
+            " or stay in the other ('unshare --cgroup' and 'nsenter' without --cgroup part the two)"
+        )
+    return ""
+
+
+def _in_other_namespace(mount_point: str, read: Callable[[str], str]) -> bool:
+    """Whether processes of ours cannot get into version 2's groups: with "nsdelegate" they and the group must be below our namespace's root.
+
+    What is not below it the kernel shows with ``/..`` (cgroup_namespaces(7)).
+    """
+    outside = "0::/.." in read("/proc/self/cgroup")
+    return any(
+        (outside or each.top.startswith("/..")) and "nsdelegate" in each.options
+        for each in _writable_mounts(read("/proc/self/mountinfo"))
+        if each.point == mount_point
+    )
+
+
 def freezer_mount(read: Callable[[str], str] | None = None) -> str:
     """Mount point of version 1's freezer; empty where the host has none."""
-    for fstype, mount_point, options in _writable_mounts((read or read_text)("/proc/self/mountinfo")):
-        if fstype == "cgroup" and "freezer" in options:
-            return mount_point
+    for each in _writable_mounts((read or read_text)("/proc/self/mountinfo")):
+        if each.fstype == "cgroup" and "freezer" in each.options:
+            return each.point
     return ""
 
 
@@ -142,9 +170,12 @@ def cpu_weight(shares: int) -> int:
 
 
 def needed(limits: Limits) -> list[str]:
-    """Controllers a container needs; each one costs a mkdir, a move and an rmdir."""
-    optional = {"memory": limits.memory, "cpu": limits.cpu_shares}
-    return ["pids", "devices", *(each for each, limit in optional.items() if limit)]
+    """Controllers a container needs; each one costs a mkdir, a move and an rmdir.
+
+    "cpu" without a limit, too: the kernel divides a processor among groups first. Else a hundred processes that fork and end, each new to
+    the scheduler, leave the daemon and the other containers seconds behind.
+    """
+    return ["pids", "devices", "cpu", *(["memory"] if limits.memory else [])]
 
 
 def left_out(hierarchies: Hierarchies, limits: Limits) -> tuple[str, ...]:
@@ -193,13 +224,23 @@ def _offered(v2: str, read: Callable[[str], str]) -> frozenset[str]:
     return frozenset(read(f"{v2}/cgroup.subtree_control" if stuck else f"{v2}/cgroup.controllers").split())
 
 
-def _writable_mounts(mountinfo: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Type, mount point and the superblock's options of each mount (proc_pid_mountinfo(5))."""
+class _Mount(NamedTuple):
+    """A line of mountinfo (proc_pid_mountinfo(5))."""
+
+    fstype: str
+    point: str
+    top: str
+    """What of the filesystem is at the mount point; for control groups as seen from our cgroup namespace."""
+    options: list[str]
+    """The superblock's."""
+
+
+def _writable_mounts(mountinfo: str) -> Iterator[_Mount]:
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
         fields, (fstype, _, options) = left.split(" "), right.split(" ", 2)
         if "ro" not in fields[5].split(","):
-            yield fstype, _unescaped(fields[4]), options.split(",")
+            yield _Mount(fstype, _unescaped(fields[4]), fields[3], options.split(","))
 
 
 def _unescaped(path: str) -> str:

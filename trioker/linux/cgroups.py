@@ -1,6 +1,6 @@
 """A container's control groups, on version 1, version 2 and mixed hosts, in a subtree of our own.
 
-A container gets directories only where they are needed: for ``pids`` and ``devices`` always, for ``memory`` and ``cpu`` when limited.
+A container gets directories only where they are needed: for ``memory`` only when it is limited.
 
 Getting in is what costs: a pid written to ``cgroup.procs`` waits out an RCU grace period after some idle time, 8-18 ms. So a process is
 born inside on version 2 (``directory_fd``), and on version 1 moves itself (``enter_self``), 0.1 ms.
@@ -14,11 +14,21 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import NamedTuple
 
-from trioker.linux.bpf import attach_device_program, device_program
+from trioker.linux.bpf import attach_device_program, device_program, load_device_program
 from trioker.linux.cgroup_files import is_v2, read_text, remove_tree, signal_members, tree, until, write_text
-from trioker.linux.cgroup_layout import DEVICE_RULES, Hierarchies, Limits, detect, left_out, needed, settings
+from trioker.linux.cgroup_layout import DEVICE_RULES, Hierarchies, Limits, detect, left_out, needed, obstacle, settings
 
-__all__ = ["Cgroup", "Hierarchies", "Limits", "create", "detect", "from_paths", "remove_parent"]
+__all__ = [
+    "Cgroup",
+    "Hierarchies",
+    "Limits",
+    "create",
+    "detect",
+    "from_paths",
+    "load_device_rules",
+    "obstacle",
+    "remove_parent",
+]
 
 
 class Cgroup(NamedTuple):
@@ -91,8 +101,13 @@ class Cgroup(NamedTuple):
         return found
 
 
-def create(hierarchies: Hierarchies, path: str, limits: Limits) -> Cgroup:
-    """Make ``path`` (``parent/id``) where it is needed and set limits and device rules.
+def load_device_rules(hierarchies: Hierarchies) -> int | None:
+    """What ``create`` can do once for all groups: a descriptor of version 2's device rules; None on version 1. Raises OSError."""
+    return None if "devices" in hierarchies.v1 else load_device_program(device_program(DEVICE_RULES))
+
+
+def create(hierarchies: Hierarchies, path: str, limits: Limits, device_rules: int | None = None) -> Cgroup:
+    """Make ``path`` (``parent/id``) where it is needed and set limits and device rules, which may be loaded already.
 
     An empty group of that name, left by a crash, is made anew. Limits the host cannot set are left out and told in ``warnings``; but
     without device rules there is no container, it could open the host's disks. Raises ValueError for a bad path or limit, OSError
@@ -113,7 +128,7 @@ def create(hierarchies: Hierarchies, path: str, limits: Limits) -> Cgroup:
             made.append(place)
         for file, value in settings(hierarchies, path, limits):
             write_text(file, value)
-        _limit_devices(places["devices"], unified="devices" not in hierarchies.v1)
+        _limit_devices(hierarchies, places["devices"], device_rules)
     except BaseException:
         with contextlib.suppress(OSError):
             Cgroup(tuple(made)).remove()
@@ -185,15 +200,19 @@ def _make_device_parent(parent: str) -> None:
             raise
 
 
-def _limit_devices(directory: str, *, unified: bool) -> None:
-    if unified:
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            attach_device_program(device_program(DEVICE_RULES), fd)
-        finally:
-            os.close(fd)
-    elif set(read_text(f"{directory}/devices.list").splitlines()) != set(DEVICE_RULES):
-        _write_device_rules(directory)
+def _limit_devices(hierarchies: Hierarchies, directory: str, loaded: int | None) -> None:
+    rules = load_device_rules(hierarchies) if loaded is None else loaded
+    if rules is None:
+        if set(read_text(f"{directory}/devices.list").splitlines()) != set(DEVICE_RULES):
+            _write_device_rules(directory)
+        return
+    group = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        attach_device_program(rules, group)
+    finally:
+        os.close(group)
+        if rules != loaded:
+            os.close(rules)
 
 
 def _write_device_rules(directory: str) -> None:

@@ -19,6 +19,7 @@ CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 CLONE_INTO_CGROUP = 0x200000000
@@ -46,6 +47,7 @@ MOUNT_ATTR_RDONLY = 0x1
 MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
+MOUNT_ATTR_IDMAP = 0x100000
 
 # linux/fcntl.h, linux/openat2.h
 AT_FDCWD = -100
@@ -59,6 +61,8 @@ RESOLVE_IN_ROOT = 0x10
 CLOSE_RANGE_CLOEXEC = 0x4
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
+PR_GET_SECUREBITS = 27
+PR_SET_SECUREBITS = 28
 KEYCTL_JOIN_SESSION_KEYRING = 1
 
 _SIGCHLD = 17
@@ -166,9 +170,9 @@ def fsmount(fd: int, attributes: int) -> int:
     return _checked(_syscall(_FSMOUNT, fd, FSMOUNT_CLOEXEC, attributes), "fsmount")
 
 
-def mount_setattr(fd: int, flags: int, attributes: int) -> None:
-    """Set MOUNT_ATTR_ attributes of an open mount, with AT_RECURSIVE of all below it: mount_setattr(2)."""
-    wanted = _MOUNT_ATTR.pack(attributes, 0, 0, 0)
+def mount_setattr(fd: int, flags: int, attributes: int, userns: int = 0) -> None:
+    """Set MOUNT_ATTR_ attributes of an open mount, with AT_RECURSIVE of all below it: mount_setattr(2). ``userns`` is for MOUNT_ATTR_IDMAP."""
+    wanted = _MOUNT_ATTR.pack(attributes, 0, 0, userns)
     _checked(_syscall(_MOUNT_SETATTR, fd, b"", flags | AT_EMPTY_PATH, wanted, len(wanted)), "mount_setattr")
 
 
@@ -183,11 +187,21 @@ def close_range(first: int, last: int, flags: int = 0) -> None:
     _checked(_syscall(_CLOSE_RANGE, first, last, flags), "close_range")
 
 
-def prctl(option: int, argument: int | bytes) -> None:
-    """prctl(2) with one argument; the others are zero, as most options demand."""
+def prctl(option: int, argument: int | bytes) -> int:
+    """prctl(2) with one argument; the others are zero, as most options demand. Returns what the kernel does, which for most is 0."""
     zero = ctypes.c_ulong(0)
     value = argument if isinstance(argument, bytes) else ctypes.c_ulong(argument)
-    _checked(_libc.prctl(option, value, zero, zero, zero), "prctl")
+    return _checked(_libc.prctl(option, value, zero, zero, zero), "prctl")
+
+
+def setfsuid(uid: int) -> int:
+    """Be this user to filesystems alone; returns the one before, also where nothing was changed, which is how it fails: setfsuid(2)."""
+    return int(_libc.setfsuid(uid))
+
+
+def setfsgid(gid: int) -> int:
+    """Be this group to filesystems alone, as ``setfsuid``: setfsgid(2)."""
+    return int(_libc.setfsgid(gid))
 
 
 def rt_sigaction_default(number: int) -> None:

@@ -13,7 +13,19 @@ from pathlib import Path
 from types import GeneratorType
 from typing import Any, NamedTuple, Self, TypeVar
 
-__all__ = ["REMOVING", "Cursor", "Size", "discard", "measure", "names", "remove_tree", "status", "sweep", "unroll"]
+__all__ = [
+    "REMOVING",
+    "Cursor",
+    "Size",
+    "attributes",
+    "discard",
+    "measure",
+    "names",
+    "remove_tree",
+    "status",
+    "sweep",
+    "unroll",
+]
 
 T = TypeVar("T")
 
@@ -110,6 +122,17 @@ def status(fd: int, name: str) -> os.stat_result | None:
         return os.stat(name, dir_fd=fd, follow_symlinks=False)
     except FileNotFoundError:
         return None
+
+
+def attributes(fd: int, name: str) -> dict[str, bytes]:
+    """The extended attributes of ``name`` itself; none where it is gone, or on a filesystem that has none."""
+    path = f"/proc/self/fd/{fd}/{name}"  # which follows no symlink at its end, and opens no device
+    try:
+        return {
+            each: os.getxattr(path, each, follow_symlinks=False) for each in os.listxattr(path, follow_symlinks=False)
+        }
+    except OSError:
+        return {}
 
 
 def unroll(walk: Generator[T | Generator[Any, None, None], None, None]) -> Iterator[T]:

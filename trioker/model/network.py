@@ -61,6 +61,8 @@ class NetworkRecord:
     """"" without IPv6."""
     mtu: int = 1500
     before: tuple[Before, ...] = ()
+    owner: str = ""
+    """What is written on the bridge where it is ours."""
 
 
 @attrs.frozen
@@ -85,5 +87,8 @@ class NetworkOptions:
     """Bytes of the largest packet; 0 for what the link to the world takes."""
     dns: tuple[str, ...] = ()
     """Name servers for containers; () for the host's."""
+    store: str = ""
+    """The id of the store whose containers these are, and its directory."""
+    root: str = ""
     guarded_ports: tuple[int, ...] = ()
     """TCP ports of the host that containers must not reach: those the API is served on."""

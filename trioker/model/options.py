@@ -34,6 +34,26 @@ class RegistryOptions:
 
 
 @attrs.frozen
+class Rlimit:
+    """One limit of setrlimit(2); -1 is no limit."""
+
+    name: str
+    """As in resource.RLIMIT_*, in lower case."""
+    soft: int
+    hard: int
+
+
+@attrs.frozen
+class ContainerLimits:
+    """What every container may use that has no limits of its own."""
+
+    rlimits: tuple[Rlimit, ...] = ()
+    """Those that are not as the daemon's own."""
+    processes: int = 4096
+    """Processes and threads; 0 is no limit. A fork bomb ends here, and it is far above what the services of one container run."""
+
+
+@attrs.frozen
 class DaemonOptions:
     """Everything the daemon is told when it is started. All paths are absolute."""
 
@@ -59,5 +79,21 @@ class DaemonOptions:
     container_logs: LogPolicy = LogPolicy()
     registries: RegistryOptions = RegistryOptions()
     network: NetworkOptions = NetworkOptions()
+    limits: ContainerLimits = ContainerLimits()
+    userns_remap: str = ""
+    """Whose ids containers get on the host: ``default``, ``USER[:GROUP]`` or ``UID[:GID]``; "" for the host's own."""
     cleanup: bool = False
     """Whether the host's network is left as it was, when the daemon stops and no container runs."""
+
+
+@attrs.frozen
+class MigrateOptions:
+    """What a user asked of ``migrate``. All paths are absolute."""
+
+    to: str
+    """Name of the driver that is to keep the layers."""
+    root: Path = DaemonOptions(()).root
+    storage_options: tuple[tuple[str, str], ...] = ()
+    driver_dirs: tuple[Path, ...] = ()
+    keep: bool = False
+    """Whether the old driver's data stay."""

@@ -3,6 +3,7 @@
 import attrs
 
 from trioker.model.container import Config
+from trioker.model.network import Endpoint
 
 
 @attrs.frozen
@@ -36,6 +37,8 @@ class Run:
     """Whether output is wanted live from the first byte."""
     home: str = "/"
     """``HOME`` in its environment, unless the configuration names one; "" for what the root's own /etc/passwd says of its user."""
+    endpoint: Endpoint | None = None
+    """Its place on the network; None for its loopback alone."""
 
 
 @attrs.frozen

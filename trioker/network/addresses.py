@@ -4,13 +4,17 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 
+from trioker.linux.links import Interface, Network
 from trioker.model.errors import Conflict, InvalidParameter
-from trioker.network.links import Interface, Network
 
 _USUAL_ELSEWHERE = (
     # Docker's, Podman's, CNI's, libvirt's, LXC's and Kubernetes' own ranges: they may be taken tomorrow.
     *map(IPv4Network, ("172.17.0.0/16", "10.88.0.0/15", "10.42.0.0/15", "10.96.0.0/12", "10.244.0.0/16")),
     *map(IPv4Network, ("192.168.122.0/24", "10.0.3.0/24", "192.168.0.0/23")),
+)
+_NOWHERE = (
+    # "This" network and the loopback (RFC 1122, 3.2.1.3), groups (RFC 5771) and what is reserved (RFC 1112, 4): no host may have these addresses.
+    *map(IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4")),
 )
 _SMALL = 4
 """Below this many addresses there is none for a container: network, bridge, broadcast."""
@@ -48,6 +52,8 @@ def bridge_address(text: str) -> IPv4Interface:
         raise InvalidParameter(f"bad bridge address {text!r}: {error}") from None
     if "/" not in text:
         raise InvalidParameter(f"bad bridge address {text!r}: the length of the prefix is missing, as in 10.1.0.1/16")
+    if any(found.network.overlaps(each) for each in _NOWHERE):
+        raise InvalidParameter(f"bad bridge address {text!r}: no host may have an address of this range")
     if found.network.num_addresses < _SMALL:
         raise InvalidParameter(f"bad bridge address {text!r}: there is no room for a container in this range")
     if found.ip in (found.network.network_address, found.network.broadcast_address):

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, ip_address, ip_network
 from typing import NamedTuple
 
+from trioker.linux import links
+from trioker.linux.links import Interface, Link, Network, Route
+from trioker.linux.netlink import Netlink
 from trioker.model.errors import Conflict, InvalidParameter
 from trioker.model.network import Before, NetworkOptions, NetworkRecord
-from trioker.network import addresses, links, sysctls
-from trioker.network.endpoint import is_endpoint, mac_of
+from trioker.network import addresses, endpoint, ownership, sysctls
+from trioker.network.endpoint import mac_of
 from trioker.network.firewall import DEFAULT_BRIDGE
-from trioker.network.links import Interface, Link, Network, Route
-from trioker.network.netlink import Netlink
 
 _NAME = re.compile(r"(?!\.\.?$)[^\s/:%]{1,15}")
 _USUAL_MTU = 1500
@@ -51,13 +52,8 @@ def plan(host: Host, options: NetworkOptions, record: NetworkRecord | None, reso
     if found and found.kind != "bridge":
         raise Conflict(f"{name} is no bridge but another kind of link: choose another name with -b")
     ours = found is None or bool(record and record.made) or (record is None and name == DEFAULT_BRIDGE)
-    if (
-        found
-        and ours
-        and record is None
-        and any(each.master == found.number and is_endpoint(each) for each in host.links)
-    ):
-        raise Conflict(f"the bridge {name} has containers of another trioker on it: choose another name with -b")
+    if found:
+        ownership.check(found, host.links, options)
     address = _address(host, options, record, found, [ip_address(each) for each in resolvers], ours=ours)
     return NetworkRecord(
         bridge=name,
@@ -66,6 +62,7 @@ def plan(host: Host, options: NetworkOptions, record: NetworkRecord | None, reso
         address6=_address6(options, record),
         mtu=options.mtu or uplink_mtu(host, found.number if found else 0),
         before=_settings(options, record if found else None, name, ours=ours),
+        owner=ownership.ourselves(options).mark(),
     )
 
 
@@ -94,8 +91,9 @@ def build(sock: Netlink, record: NetworkRecord, options: NetworkOptions) -> Brid
     if found is None:
         raise Conflict(f"the bridge {record.bridge} was removed while it was set up")
     if record.made:
-        _make_ours(sock, found, [address, *([address6] if address6 else [])])
-    sysctls.apply(record.before)
+        sock.request(links.set_alias(found.number, record.owner))
+        _make_ours(sock, found, [address, *([address6] if address6 else [])], localnet=options.firewall)
+    sysctls.apply(each for each in record.before if _is_wanted(each, options))
     filtered = sysctls.read(_BRIDGED_FILTERED)
     if not options.icc and options.firewall and filtered == "1" and record.made:
         sock.request(links.filter_bridged(found.number))  # so that it stays so whatever becomes of that setting
@@ -104,17 +102,24 @@ def build(sock: Netlink, record: NetworkRecord, options: NetworkOptions) -> Brid
 
 def undo(sock: Netlink, record: NetworkRecord) -> None:
     """The host's links, addresses, routes and settings as they were before; what is gone already is fine."""
-    found = links.find(links.all_links(sock), record.bridge)
-    if found and record.made:
-        for each in links.all_links(sock):
-            if each.master == found.number and each.kind == "veth":
-                sock.request(links.delete_link(each.number))
-        sock.request(links.delete_link(found.number))
+    if record.made:
+        endpoint.remove(sock, record.bridge)  # first: without it a launcher that is ending can make no further link
+    for each in ownership.endpoints(links.all_links(sock), record):
+        endpoint.remove(sock, each.name)
     sysctls.restore(record.before)
 
 
-def _make_ours(sock: Netlink, bridge: Link, wanted: Sequence[Interface]) -> None:
-    """Addresses and settings of a bridge that is nobody else's."""
+def is_anothers(sock: Netlink, record: NetworkRecord) -> bool:
+    """Whether another store has taken over what is told by ``record``."""
+    found = links.find(links.all_links(sock), record.bridge)
+    return found is not None and ownership.is_anothers(found, record.owner)
+
+
+def _make_ours(sock: Netlink, bridge: Link, wanted: Sequence[Interface], *, localnet: bool) -> None:
+    """Addresses and settings of a bridge that is nobody else's.
+
+    ``localnet`` lets what the host sends from 127.0.0.1 reach containers, but also what they send to it: only rules hold that back.
+    """
     has6 = any(each.version == 6 for each in wanted)
     _set_if_there(f"net/ipv6/conf/{bridge.name}/disable_ipv6", "0" if has6 else "1")
     _set_if_there(f"net/ipv6/conf/{bridge.name}/accept_ra", "0")
@@ -122,12 +127,19 @@ def _make_ours(sock: Netlink, bridge: Link, wanted: Sequence[Interface]) -> None
     stale = [each for each in present if each not in wanted and not each.is_link_local]
     sock.request(*(links.delete_address(bridge.number, each) for each in stale), links.set_up(bridge.number))
     sock.request(*(links.add_address(bridge.number, each) for each in wanted))
-    _set_if_there(_localnet(bridge.name), "1")
+    _set_if_there(_localnet(bridge.name), "1" if localnet else "0")
 
 
 def _set_if_there(path: str, value: str) -> None:
     if sysctls.read(path) not in (None, value):
         sysctls.write(path, value)
+
+
+def _is_wanted(noted: Before, options: NetworkOptions) -> bool:
+    """Whether this daemon needs the setting too, and not only an earlier one with other options."""
+    if noted.path.endswith("/route_localnet"):
+        return options.firewall
+    return options.forward and (options.ipv6 or not noted.path.startswith("net/ipv6/"))
 
 
 def _localnet(name: str) -> str:
@@ -159,13 +171,23 @@ def _address(
     if found and not ours:
         return _given(found.name, present, chosen)
     if chosen:
-        return chosen
+        return _apart(chosen, [each for index, each in host.addresses if not found or index != found.number])
     taken = _taken(host, found.number if found else 0, resolvers)
     if found and present:
         return IPv4Interface(present[0])
     if record and not any(IPv4Interface(record.address).network.overlaps(each) for each in _v4(taken)):
         return IPv4Interface(record.address)
     return addresses.free_range(taken)
+
+
+def _apart(chosen: IPv4Interface, others: Iterable[Interface]) -> IPv4Interface:
+    """The range that a user chose. It may be a part of a network that the host is routed to; but the host's own neighbours would be lost in it."""
+    for each in others:
+        if each.ip in chosen.network:
+            raise Conflict(
+                f"the range {chosen.network} has an address of this host, {each.ip}: choose another with --bip"
+            )
+    return chosen
 
 
 def _given(name: str, present: Sequence[Interface], chosen: IPv4Interface | None) -> IPv4Interface:

@@ -8,8 +8,8 @@ import errno
 import struct
 from collections.abc import Container
 
-from trioker.network import netlink
-from trioker.network.netlink import Message, Netlink, attributes, nested, u8, u32
+from trioker.linux import netlink
+from trioker.linux.netlink import Message, Netlink, attributes, nested, u8, u32
 
 _SUBSYSTEM = 1
 _GET, _DELETE = 1, 2

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv4Interface, IPv6Interface, ip_address
 from typing import NamedTuple
 
+from trioker.linux import netlink
+from trioker.linux.netlink import Message, Netlink
 from trioker.model.network import Endpoint, PublishedPort
-from trioker.network import netlink
 from trioker.network import nftables as nft
-from trioker.network.netlink import Message, Netlink
 
 DEFAULT_BRIDGE = "trioker0"
 _LOOPBACK = bytes((127, 0, 0, 0)), 8
@@ -103,13 +103,29 @@ def open_firewall(policy: Policy, endpoints: Iterable[Endpoint]) -> "Firewall":
     return opened
 
 
+def remove_table(bridge: str) -> None:
+    """Delete the table of a bridge; one that is not there, or in this kernel cannot be, is fine. Raises OSError."""
+    name = table_name(bridge)
+    try:
+        with Netlink(netlink.NETFILTER) as sock:
+            nft.commit(sock, [nft.add_table(name), nft.delete_table(name)])
+    except OSError as error:
+        if error.errno not in _MISSING:
+            raise
+
+
 class Firewall:
     """The table of one bridge. Synchronous, one thread at a time."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._table = table_name(policy.bridge)
+        self.table = table_name(policy.bridge)
         self._socket = Netlink(netlink.NETFILTER)
+
+    @property
+    def port(self) -> int:
+        """The netlink port all changes of ours come from."""
+        return self._socket.port
 
     def close(self) -> None:
         """Let go; the rules stay."""
@@ -127,10 +143,6 @@ class Firewall:
         """The reverse."""
         self._change(nft.delete_elements, endpoint)
 
-    def remove(self) -> None:
-        """Delete the table; one that is not there is fine."""
-        nft.commit(self._socket, [nft.add_table(self._table), nft.delete_table(self._table)])
-
     def obstacles(self) -> list[str]:
         """Others' chains that drop what they do not know, and with it what containers send and get: ``ip filter FORWARD``."""
         names = {nft.INET: "inet", nft.IPV4: "ip", nft.IPV6: "ip6"}
@@ -141,27 +153,27 @@ class Firewall:
         ]
 
     def _change(self, deed: Deed, endpoint: Endpoint) -> None:
-        messages = [message for each in redirects(endpoint) for message in deed(self._table, each.map, [each.element])]
+        messages = [message for each in redirects(endpoint) for message in deed(self.table, each.map, [each.element])]
         if messages:
             nft.commit(self._socket, messages)
 
     def _whole(self, endpoints: Iterable[Endpoint]) -> Iterator[Message]:
-        yield nft.add_table(self._table)  # so that there is one to delete
-        yield nft.delete_table(self._table)
-        yield nft.add_table(self._table)
+        yield nft.add_table(self.table)  # so that there is one to delete
+        yield nft.delete_table(self.table)
+        yield nft.add_table(self.table)
         for number, each in enumerate(_SETS, 1):
-            yield nft.add_set(self._table, number, each)
+            yield nft.add_set(self.table, number, each)
         for chain in chains(self._policy):
-            yield from nft.add_chain(self._table, chain)
+            yield from nft.add_chain(self.table, chain)
         yield from nft.add_elements(
-            self._table, "guarded", [nft.Element(each.to_bytes(2)) for each in sorted(set(self._policy.guarded))]
+            self.table, "guarded", [nft.Element(each.to_bytes(2)) for each in sorted(set(self._policy.guarded))]
         )
         wanted: dict[str, list[nft.Element]] = {}
         for endpoint in endpoints:
             for redirect in redirects(endpoint):
                 wanted.setdefault(redirect.map, []).append(redirect.element)
         for name, elements in wanted.items():
-            yield from nft.add_elements(self._table, name, elements)
+            yield from nft.add_elements(self.table, name, elements)
 
 
 def chains(policy: Policy) -> list[nft.Chain]:

@@ -13,7 +13,7 @@ Target = Callable[[], tuple[str, int] | None]
 """Where to, asked anew for each client; None for nowhere."""
 
 MOST_CLIENTS = 1024
-"""At a time, of one port; further ones are turned away."""
+"""At a time, of one port. Further connections are turned away; a further client of UDP takes the place of the one that was silent longest."""
 _CONNECTED_WITHIN = 10.0  # seconds
 _PIECE = 65536  # bytes, of a stream or the largest datagram
 _IDLE = 90.0  # seconds without a datagram end what clients of UDP have for a connection; conntrack gives streams 120
@@ -48,8 +48,9 @@ async def _pass_on(client: trio.SocketStream, target: tuple[str, int] | None) ->
 
 
 async def _connect(target: tuple[str, int]) -> trio.SocketStream | None:
-    family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
-    sock = trio.socket.socket(family, socket.SOCK_STREAM)
+    sock = _socket(target, socket.SOCK_STREAM)
+    if sock is None:
+        return None
     try:
         with trio.fail_after(_CONNECTED_WITHIN):
             await sock.connect(target)
@@ -60,6 +61,14 @@ async def _connect(target: tuple[str, int]) -> trio.SocketStream | None:
         sock.close()
         raise
     return trio.SocketStream(sock)
+
+
+def _socket(target: tuple[str, int], kind: socket.SocketKind) -> trio.socket.SocketType | None:
+    """One that can reach the target; None where too many files are open, which only this client shall feel."""
+    try:
+        return trio.socket.socket(socket.AF_INET6 if ":" in target[0] else socket.AF_INET, kind)
+    except OSError:
+        return None
 
 
 async def _pump(source: trio.SocketStream, sink: trio.SocketStream) -> None:
@@ -96,6 +105,7 @@ class _Datagrams:
         self._target = target
         self._idle = idle
         self._flows: dict[tuple[str, int], _Flow] = {}
+        """The one that was used last is last."""
 
     async def serve(self) -> None:
         while True:
@@ -103,15 +113,22 @@ class _Datagrams:
                 data, client = await self._socket.recvfrom(_PIECE)
             except OSError:  # the echo of an earlier datagram nobody wanted
                 continue
-            flow = self._flows.get(client) or await self._begin(client)
+            flow = self._flows.pop(client, None) or await self._begin(client)
             if flow:
+                self._flows[client] = flow
                 await self._send(flow, data)
 
     async def _begin(self, client: tuple[str, int]) -> _Flow | None:
         target = self._target()
-        if target is None or len(self._flows) >= MOST_CLIENTS:
+        if target is None:
             return None
-        sock = trio.socket.socket(socket.AF_INET6 if ":" in target[0] else socket.AF_INET, socket.SOCK_DGRAM)
+        if (
+            len(self._flows) >= MOST_CLIENTS
+        ):  # a question for a name takes a port of its own, so a busy container has that many
+            self._flows.pop(next(iter(self._flows))).scope.cancel()
+        sock = _socket(target, socket.SOCK_DGRAM)
+        if sock is None:
+            return None
         try:
             await sock.connect(target)
         except OSError:
@@ -120,7 +137,7 @@ class _Datagrams:
         except BaseException:
             sock.close()
             raise
-        self._flows[client] = flow = _Flow(sock)
+        flow = _Flow(sock)
         self._nursery.start_soon(self._answer, client, flow)
         return flow
 
@@ -140,4 +157,5 @@ class _Datagrams:
                 except OSError:  # nobody listens there; maybe later
                     continue
                 flow.scope.deadline = trio.current_time() + self._idle
-        del self._flows[client]
+        if self._flows.get(client) is flow:
+            del self._flows[client]

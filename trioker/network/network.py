@@ -5,25 +5,30 @@ whatever a killed daemon had begun.
 """
 
 import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
+from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 from typing import TypeVar
 
 import attrs
 import trio
 
+from trioker.launcher.network import Port
+from trioker.linux import links, netlink
+from trioker.linux.netlink import Netlink
 from trioker.model.errors import InvalidParameter, TriokerError
 from trioker.model.ids import short_id
 from trioker.model.network import Endpoint, NetworkOptions, NetworkRecord, PublishedPort
 from trioker.model.ports import PortSpec, parse_port
-from trioker.network import bridge, endpoint, netlink, resolver
+from trioker.network import bridge, endpoint, ownership, resolver, watching
 from trioker.network.addresses import Addresses, partner6
 from trioker.network.conntrack import forget_datagrams
-from trioker.network.firewall import Firewall, Policy
+from trioker.network.firewall import remove_table
 from trioker.network.forwarder import Target, forward_tcp, forward_udp
 from trioker.network.holding import Held, hold
-from trioker.network.netlink import Netlink
+from trioker.network.leftovers import Leftovers
 from trioker.network.ports import Ports
 from trioker.network.wiring import Wiring
 
@@ -45,15 +50,25 @@ def plan_network(options: NetworkOptions, record: NetworkRecord | None, resolv_c
 
 
 def remove_network(record: NetworkRecord) -> None:
-    """The host's links, rules, settings and routes as they were (``--cleanup``); idempotent. Synchronous. Raises OSError."""
-    policy = Policy(record.bridge, IPv4Interface(record.address), None, record.made, icc=True)
+    """The host's links, rules, settings and routes as they were (``--cleanup``); idempotent. Synchronous. Raises OSError.
+
+    Where another store has taken the bridge over, all of that is its own now.
+    """
+    with Netlink(netlink.ROUTE) as sock:
+        if bridge.is_anothers(sock, record):
+            return
     try:
-        with closing(Firewall(policy)) as firewall:
-            firewall.remove()
+        remove_table(record.bridge)
     except OSError as error:
         log.warning("packet rules were not removed: %s", error)
     with Netlink(netlink.ROUTE) as sock:
         bridge.undo(sock, record)
+
+
+def containers_on(record: NetworkRecord) -> int:
+    """How many containers are on a network's bridge, whatever became of them meanwhile on record. Synchronous. Raises OSError."""
+    with Netlink(netlink.ROUTE) as sock:
+        return sum(bool(each.further_names) for each in ownership.endpoints(links.all_links(sock), record))
 
 
 @asynccontextmanager
@@ -65,11 +80,12 @@ async def open_network(
     When the context ends, all stays that the kernel does alone. Raises OSError, Conflict.
     """
     wiring = await trio.to_thread.run_sync(Wiring, record, options, live)
-    ports = Ports(options.first_port, options.last_port, hold)
+    ports = Ports(options.first_port, options.last_port, partial(hold, ipv6=bool(record.address6)))
     try:
         async with trio.open_nursery() as nursery:
             network = Network(record, wiring, ports, nursery, options.dns)
             network.adopt(live)
+            nursery.start_soon(network.keep_rules)
             yield network
             nursery.cancel_scope.cancel()
     finally:
@@ -93,8 +109,14 @@ class Network:
         self._one_thread = trio.CapacityLimiter(1)
         self._forwarding: dict[str, trio.CancelScope] = {}
         self._places: dict[str, Endpoint] = {}
+        self._left = Leftovers()
         self._dns = dns
         self._serves_names = False
+
+    @property
+    def port(self) -> Port:
+        """How the launcher puts containers on the bridge."""
+        return self._wiring.port
 
     @property
     def gateway(self) -> str:
@@ -117,35 +139,70 @@ class Network:
         return reserved
 
     def release(self, reserved: Endpoint) -> None:
-        """Give back what was reserved and never connected. Idempotent."""
+        """Give back what was reserved and never published. Idempotent."""
         if self._places.get(reserved.container) != reserved:
             return  # given back already; by now its address may be another's
         del self._places[reserved.container]
         self._addresses.release(IPv4Address(reserved.address))
         self._ports.release(reserved.ports)
 
-    async def connect(self, reserved: Endpoint, netns: int) -> None:
-        """Connect a network namespace, by an open descriptor of it: from now on it has its place, and its ports are published.
+    async def publish(self, reserved: Endpoint) -> None:
+        """Lead its ports there. To be called before the launcher makes the container, which then takes its place by itself.
 
-        Raises OSError; what was reserved stays so.
+        Raises TriokerError; what was reserved stays so.
         """
-        await self._work(lambda: self._wiring.connect(reserved, netns))
+        left = self._left.take(reserved.address)
+        try:
+            if left:
+                await self._work(lambda: self._wiring.remove_link(left))
+            if reserved.ports:
+                await self._work(lambda: self._wiring.publish(reserved))
+        except OSError as error:
+            raise TriokerError(f"the container could not be connected to the network: {error.strerror}") from error
         self._serve(reserved)
         self._nursery.start_soon(self._forget_datagrams, reserved)
 
     async def disconnect(self, gone: Endpoint) -> None:
-        """The container has ended, or never was connected: its address and ports are free at once, and soon lead nowhere. Idempotent."""
+        """The container has ended, or never was published: its address and ports are free at once, and soon lead nowhere. Idempotent."""
         if self._places.get(gone.container) != gone:
             return
-        # First: who gets the port or address next is connected by the same thread, behind this.
+        # First: who gets the port or address next is served by the same thread, behind this.
         self.release(gone)
+        if self._left.add(gone.address, gone.link):
+            self._nursery.start_soon(self._look_after_links)
+        if not gone.ports:
+            return
         with trio.CancelScope(shield=True):
             self._stop_serving(gone.container)
             try:
-                await self._work(lambda: self._wiring.disconnect(gone))
+                await self._work(lambda: self._wiring.withdraw(gone))
             except OSError as error:
                 log.warning("container %s: its ports stay in the packet rules: %s", short_id(gone.container), error)
         self._nursery.start_soon(self._forget_datagrams, gone)
+
+    async def keep_rules(self) -> None:
+        """Make the packet rules anew whenever somebody else changes them, until cancelled: some of them guard the host."""
+        firewall = self._wiring.firewall
+        if firewall is None:
+            return
+        try:
+            with watching.listen() as sock:
+                await watching.watch(sock, firewall.table, firewall.port, self._mend_rules)
+        except OSError as error:
+            log.warning("packet rules that somebody changes are made anew only with the next port: %s", error)
+
+    async def _mend_rules(self) -> None:
+        try:
+            await self._work(self._wiring.mend)
+        except OSError as error:
+            log.warning("the packet rules could not be made anew: %s", error)
+
+    async def _look_after_links(self) -> None:
+        """Forget those that have gone, which nearly all have."""
+        try:
+            self._left.keep(await self._work(self._wiring.present))
+        except OSError as error:
+            log.warning("the links of ended containers could not be looked at: %s", error)
 
     def adopt(self, live: Sequence[Endpoint]) -> None:
         """Take over addresses and ports of containers of an earlier daemon."""
@@ -200,10 +257,6 @@ class Network:
     def _checked(self, spec: PortSpec, text: str) -> PortSpec:
         if ":" in spec.host and self._bridge6 is None:
             raise InvalidParameter(f"{text!r} cannot be published: containers have no IPv6 without --ipv6")
-        if spec.host == "::1" and self._wiring.firewall:
-            raise InvalidParameter(
-                f"{text!r} cannot be published: the kernel lets nothing from ::1 leave; use 127.0.0.1"
-            )
         return spec
 
     def _endpoint(self, container_id: str, address: IPv4Address, ports: tuple[PublishedPort, ...]) -> Endpoint:
@@ -237,8 +290,8 @@ class Network:
             log.warning("UDP clients may still be led to where ports %s led before: %s", sorted(ports), error)
 
     def _serve(self, place: Endpoint) -> None:
-        """Without rules the daemon passes on itself what comes to published ports."""
-        if self._wiring.firewall or not place.ports:
+        """The daemon passes on itself what no rule can: without rules all that comes to published ports, else what the host sends to ::1."""
+        if not place.ports or (self._wiring.firewall and self._bridge6 is None):
             return
         self._forwarding[place.container] = scope = trio.CancelScope()
         self._nursery.start_soon(self._forward, place, scope)
@@ -253,14 +306,26 @@ class Network:
             async with trio.open_nursery() as nursery:
                 for port in place.ports:
                     held = self._ports.claim_of(port)
-                    if isinstance(held, Held):
-                        serve = _SERVE[port.protocol]
-                        nursery.start_soon(serve, held.socket.dup(), _target(place, port))
+                    for each in held.sockets if isinstance(held, Held) else ():
+                        if self._passes_on(port, each):
+                            self._forward_one(nursery, place, port, each)
+
+    def _forward_one(self, nursery: trio.Nursery, place: Endpoint, port: PublishedPort, held: socket.socket) -> None:
+        try:
+            listener = held.dup()
+        except OSError as error:  # too many open files: the container and the daemon go on
+            log.warning("port %d of %s is not served: %s", port.public, place.container[:12], error.strerror)
+            return
+        nursery.start_soon(_SERVE[port.protocol], listener, _target(place, port, held.family))
+
+    def _passes_on(self, port: PublishedPort, held: socket.socket) -> bool:
+        """The kernel lets nothing from ::1 leave, so no rule leads from there to a container."""
+        return not self._wiring.firewall or (held.family == socket.AF_INET6 and port.host in ("", "::1"))
 
 
 _SERVE: dict[str, Callable[..., Awaitable[None]]] = {"tcp": forward_tcp, "udp": forward_udp}
 
 
-def _target(place: Endpoint, port: PublishedPort) -> Target:
-    address = place.address6 if ":" in port.host else place.address
+def _target(place: Endpoint, port: PublishedPort, family: int) -> Target:
+    address = place.address6 if family == socket.AF_INET6 else place.address
     return lambda: (address, port.private)

@@ -8,8 +8,8 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from trioker.network import netlink
-from trioker.network.netlink import Message, Netlink, be32, nested, text
+from trioker.linux import netlink
+from trioker.linux.netlink import Message, Netlink, be32, nested, text
 
 # linux/netfilter.h
 INET, IPV4, IPV6 = 1, 2, 10
@@ -207,6 +207,13 @@ def delete_elements(table: str, name: str, elements: Sequence[Element]) -> Itera
 def commit(sock: Netlink, messages: Iterable[Message]) -> None:
     """Do all of it or, raising OSError, nothing; no packet ever sees a part."""
     sock.commit([_batch(_BATCH_BEGIN), *messages, _batch(_BATCH_END)])
+
+
+def table_of(message: Message) -> str:
+    """The table that a message tells of, of the family we use; "" where it tells of none."""
+    if message.kind >> 8 != _SUBSYSTEM or message.body[:1] != bytes([INET]):
+        return ""
+    return netlink.string(netlink.attributes(message.body[_GENMSG.size :]).get(1, b""))
 
 
 def base_chains(sock: Netlink) -> list[Base]:

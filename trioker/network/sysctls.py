@@ -40,9 +40,9 @@ def forwarding(*, ipv6: bool) -> list[Before]:
 
 
 def apply(settings: Iterable[Before]) -> None:
-    """Set what is not so already."""
+    """Set what is not so already; a setting whose link has gone needs nothing."""
     for each in settings:
-        if read(each.path) != each.ours:
+        if read(each.path) not in (None, each.ours):
             write(each.path, each.ours)
 
 

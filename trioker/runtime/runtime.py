@@ -16,7 +16,7 @@ from typing import Any
 import trio
 
 from trioker.launcher.failure import describe
-from trioker.launcher.spec import PackSpec, UnpackSpec, WriteSpec
+from trioker.launcher.spec import DigestSpec, MirrorSpec, PackSpec, UnpackSpec, WriteSpec
 from trioker.launcher.wire import Output
 from trioker.linux import cgroups, pidfd
 from trioker.linux.cgroup_freezer import Freezer
@@ -33,7 +33,6 @@ from trioker.runtime.zygote import Zygote
 log = logging.getLogger("trioker.runtime")
 
 Send = Callable[[bytes], Awaitable[None]]
-Connect = Callable[[int], Awaitable[None]]
 
 LAUNCH_WITHIN = 60.0  # seconds; a start takes milliseconds, a minute means a stuck filesystem
 HELPER_ENDS_WITHIN = (
@@ -66,20 +65,17 @@ class Runtime:
     def _cgroup(self, container_id: str) -> str:
         return f"{self._place.cgroup_parent}/{container_id}"
 
-    async def launch(
-        self, run: Run, mounts: Sequence[Mount], output: int | None = None, connect: Connect | None = None
-    ) -> MonitoredProcess:
+    async def launch(self, run: Run, mounts: Sequence[Mount], output: int | None = None) -> MonitoredProcess:
         """Start; returns when the command has been executed. Raises LaunchFailed.
 
-        ``connect`` is called with a descriptor of the container's network namespace, and the command runs once it has returned.
         ``output`` is a pipe that gets all output, past log and monitor: who reads it slowly holds the command back, and nothing is ever cut off.
         """
         os.mkdir(self._run_dir(run.id), 0o700)
-        spec = launch_spec(run, mounts, self._place, connected=connect is not None)
+        spec = launch_spec(run, mounts, self._place)
         with trio.move_on_after(LAUNCH_WITHIN):
             while True:
                 generation = await self._zygote.wait_up()
-                event, channel = await self._launch_once(spec, {} if output is None else {"output": output}, connect)
+                event, channel = await self._launch_once(spec, {} if output is None else {"output": output})
                 if event is not None or not await self._order_was_lost(generation, run.id):
                     break
                 channel.close()
@@ -97,17 +93,13 @@ class Runtime:
         await self.forget(run.id)
         raise LaunchFailed("launcher", f"the container did not start within {LAUNCH_WITHIN:.0f} seconds")
 
-    async def _launch_once(
-        self, spec: Mapping[str, Any], fds: Mapping[str, int], connect: Connect | None
-    ) -> tuple[Event | None, Channel]:
+    async def _launch_once(self, spec: Mapping[str, Any], fds: Mapping[str, int]) -> tuple[Event | None, Channel]:
         channel, theirs = Channel.pair()
         try:
             with theirs:
                 await self._zygote.order("launch", spec, {"report": theirs.fileno(), **fds})
             while True:
                 match await channel.receive():
-                    case Event({"event": "created"}, {"netns": netns}) if connect:
-                        await channel.send(await _connected(connect, netns))
                     case Output():
                         pass  # the message of a failure, on its way to whoever is attached
                     case event:
@@ -286,6 +278,32 @@ class Runtime:
         spec = UnpackSpec(str(path), whiteouts, *limits, seen, self._place.mount_point)
         return await self._fill("unpack", spec._asdict(), chunks)
 
+    async def mirror(
+        self, old: Sequence[Mount], new: Sequence[Mount], touched: Sequence[str], tell: Callable[[int], None]
+    ) -> None:
+        """Make the tree that ``new`` shows equal to that of ``old`` (``launcher.mirror``); ``tell`` hears how many bytes were read so far.
+
+        Raises TriokerError naming what could not be made. What was made stays for the caller to remove.
+        """
+        spec = MirrorSpec(list(old), list(new), self._place.mount_point, list(touched))
+        await self._measured("mirror", spec._asdict(), tell)
+
+    async def digest(self, mounts: Sequence[Mount], tell: Callable[[int], None]) -> str:
+        """The digest of the tree that ``mounts`` show (``launcher.tree_digest``); ``tell`` as for ``mirror``. Raises TriokerError."""
+        spec = DigestSpec(list(mounts), self._place.mount_point)
+        return str((await self._measured("digest", spec._asdict(), tell))["digest"])
+
+    async def _measured(self, kind: str, spec: Mapping[str, Any], tell: Callable[[int], None]) -> dict[str, Any]:
+        """Have a helper do what takes long; it ends when we do, as nobody then reads what it tells."""
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        data = trio.lowlevel.FdStream(reader)
+        async with data, self._helper(kind, spec, writer) as channel:
+            async with data:
+                async for piece in data:
+                    if lines := piece.rpartition(b"\n")[0]:
+                        tell(int(lines.rpartition(b"\n")[2]))
+            return await _helper_result(channel)
+
     async def _fill(self, kind: str, spec: Mapping[str, Any], chunks: AsyncIterable[bytes]) -> Unpacked:
         """Have a helper take in a tar."""
         reader, writer = os.pipe2(os.O_CLOEXEC)
@@ -319,17 +337,6 @@ class Runtime:
                 while await channel.receive() is not None:
                     pass
             channel.close()
-
-
-async def _connected(connect: Connect, netns: int) -> dict[str, str]:
-    """What to tell an init that has offered its network namespace."""
-    try:
-        await connect(netns)
-    except (TriokerError, OSError) as error:
-        return {"op": "give_up", "message": f"the container could not be connected to the network: {describe(error)}"}
-    finally:
-        os.close(netns)
-    return {"op": "go"}
 
 
 async def _send_all(stream: trio.abc.SendStream, data: bytes) -> bool:

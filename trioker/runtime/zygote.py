@@ -12,6 +12,8 @@ from typing import Any
 
 import trio
 
+from trioker.launcher.network import Port
+from trioker.launcher.userns import Remap
 from trioker.runtime.channel import send
 
 log = logging.getLogger("trioker.runtime")
@@ -20,14 +22,17 @@ _START_AGAIN_AFTER = 0.2  # seconds; a zygote that dies at once must not become 
 _END_WITHIN = 2.0  # seconds for a zygote to notice that its socket is gone; it has nothing else to wait for
 
 
-def launcher_command(fd: int) -> list[str]:
+def launcher_command(fd: int, port: Port | None = None, remap: Remap | None = None) -> list[str]:
     """How to start the launcher: isolated from the environment and from site-packages, out of the file we run from."""
     package = Path(__file__).parent.parent
     python = [sys.executable, "-I", "-S"]
+    arguments = ["--fd", str(fd)]
+    for flag, value in (("--port", port), ("--remap", remap)):
+        arguments += [flag, json.dumps(value._asdict())] if value else []
     if package.parent.is_file():  # inside the .pyz
-        return [*python, str(package.parent), "launcher", "--fd", str(fd)]
+        return [*python, str(package.parent), "launcher", *arguments]
     start = f"import sys; sys.path.insert(0, {str(package.parent)!r}); from trioker.launcher.zygote import main; main(sys.argv[1:])"
-    return [*python, "-c", start, "--fd", str(fd)]
+    return [*python, "-c", start, *arguments]
 
 
 def spec_descriptor(spec: Mapping[str, Any]) -> int:
@@ -45,8 +50,11 @@ def spec_descriptor(spec: Mapping[str, Any]) -> int:
 class Zygote:
     """The running zygote. ``generation`` grows with each new one, so that a caller can tell whether its order may be lost."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: Port | None = None, remap: Remap | None = None) -> None:
+        """``port`` is how containers are put on the bridge, if there is one; ``remap`` their ids, if they have a user namespace."""
         self.generation = 0
+        self._port = port
+        self._remap = remap
         self._socket: trio.socket.SocketType | None = None
         self._up = trio.Event()
 
@@ -63,7 +71,7 @@ class Zygote:
         with trio.socket.from_stdlib_socket(ours) as self._socket:
             with theirs:
                 process = await trio.lowlevel.open_process(
-                    launcher_command(theirs.fileno()),
+                    launcher_command(theirs.fileno(), self._port, self._remap),
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,

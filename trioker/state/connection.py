@@ -15,8 +15,10 @@ takes 10 us here instead of 27), and another process is turned away. POSIX locks
 is closed in this process: nobody else here may open it.
 """
 
+import fcntl
 import os
 import sqlite3
+import struct
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -32,6 +34,10 @@ PAGE = 4096
 RESERVE = 4 * 2**20
 """Bytes set aside for the WAL, about what it holds between two checkpoints: on a disk that is full, removing, which makes room, is written
 down too. SQLite does not mind bytes behind its last frame: after each checkpoint there are old ones."""
+
+_FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS = 0x80086601, 0x40086602
+"""_IOR and _IOW('f', 1 and 2, long), ioctl_iflags(2)."""
+_FS_NOCOW_FL = 0x00800000
 
 Row = tuple[Any, ...]
 
@@ -85,6 +91,10 @@ class Connection:
             if finding != "ok":
                 raise StoreDamaged(f"{self._path} is damaged: {finding}")
         self._synchronous(full=True)
+        with suppress(OSError):  # its filesystem never copies, or cannot say
+            _write_in_place(
+                f"{self._path}-wal"
+            )  # still empty, but after a crash: then it is the last daemon's, which did this
         migrate(self._sqlite, str(self._path))
         with suppress(OSError):  # the disk is full already, or its filesystem cannot
             _set_aside(f"{self._path}-wal")
@@ -145,6 +155,16 @@ class Connection:
             if primary == sqlite3.SQLITE_BUSY:
                 return StateError(f"{self._path} is in use by another process")
         return StateError(f"{self._path} {what}: {error}")
+
+
+def _write_in_place(wal: str) -> None:
+    """Have btrfs write over the file's own blocks; else it takes new ones for each write, and what is set aside is of no use."""
+    fd = os.open(wal, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        (flags,) = struct.unpack("l", fcntl.ioctl(fd, _FS_IOC_GETFLAGS, bytes(struct.calcsize("l"))))
+        fcntl.ioctl(fd, _FS_IOC_SETFLAGS, struct.pack("l", flags | _FS_NOCOW_FL))
+    finally:
+        os.close(fd)
 
 
 def _set_aside(wal: str) -> None:

@@ -1,13 +1,19 @@
 """Finding storage drivers: entry points of the group ``trioker.storage``, ours through the same door as a stranger's.
 
 Nothing is imported before it is chosen, so a broken driver that nobody asked for harms nobody. Every failure of a chosen one is a
-DriverError of one line.
+DriverError of one line, also where it never answers.
 """
 
 import importlib
+import inspect
+import logging
+import operator
+import os
+import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -15,23 +21,59 @@ import attrs
 
 from trioker import __version__
 from trioker.linux.trees import remove_tree
-from trioker.model.errors import TriokerError
+from trioker.storage.deadlines import in_child, within
 from trioker.storage.driver import Driver, OpenDriver, Unsupported
+from trioker.storage.guard import DriverError, guard, misshapen, one_line, printable
+from trioker.storage.trust import distrust
+
+__all__ = [
+    "ALIASES",
+    "DriverError",
+    "DriverInfo",
+    "DriverRow",
+    "available",
+    "default",
+    "find",
+    "list_drivers",
+    "load",
+    "open_driver",
+    "probe",
+    "undisputed",
+]
+
+log = logging.getLogger(__name__)
 
 GROUP = "trioker.storage"
 
-BUILTIN = {"overlay": "trioker_overlay:open_driver", "vfs": "trioker_vfs:open_driver"}
+BUILTIN = {
+    "btrfs": "trioker_btrfs:open_driver",
+    "overlay": "trioker_overlay:open_driver",
+    "vfs": "trioker_vfs:open_driver",
+}
 """What our own metadata says, for a source checkout that has none."""
 
 ALIASES = {"overlay2": "overlay"}
 """Names users know from elsewhere."""
 
-PREFERRED = ("overlay", "vfs")
-"""Tried in this order where nobody chose."""
+PREFERRED = ("overlay", "btrfs", "vfs")
+"""Tried in this order where nobody chose. On btrfs, too, overlay is first: a snapshot waits for the disk (7 ms where overlay takes 0.2)."""
 
 
-class DriverError(TriokerError):
-    """A storage driver cannot be found, loaded or opened; the text is one line and names it."""
+OURS = "trioker"
+"""The distribution our own drivers come in."""
+
+IMPORT_WITHIN = 30.0
+"""Seconds for importing a driver: what a cold disk needs, many times over."""
+
+OPEN_WITHIN = 120.0
+"""Seconds for opening it, which may finish removals that were interrupted; what is left of those is less with each try."""
+
+PROBE_WITHIN = 20.0
+"""Seconds for opening it on an empty directory, where someone waits for the answer."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_TAKEN = ("driver", "lock", "migration", "view")
+"""Names that lie beside the drivers' directories (``opening.py``)."""
 
 
 @attrs.frozen
@@ -44,6 +86,8 @@ class DriverInfo:
     version: str
     value: str
     """``module:attribute``."""
+    fault: str = ""
+    """Why it cannot be chosen, as far as that can be told without importing it."""
 
 
 @attrs.frozen
@@ -59,70 +103,98 @@ class DriverRow:
 
 
 def available(driver_dirs: Sequence[Path] = ()) -> Sequence[DriverInfo]:
-    """Every driver on offer, by name; ``driver_dirs`` are searched after the interpreter's own path."""
-    found = list(_offered([*sys.path, *map(str, driver_dirs)]))
-    if not any(info.distribution == "trioker" for info in found):
-        found += [DriverInfo(name, "trioker", __version__, value) for name, value in BUILTIN.items()]
+    """Every driver on offer, by name; ``driver_dirs`` are searched after the interpreter's own path, where they shadow nothing.
+
+    What cannot be read, or not be trusted, is warned of in the log.
+    """
+    found = list(_offered(sys.path))
+    if not any(info.distribution == OURS for info in found):
+        found += [DriverInfo(name, OURS, __version__, value) for name, value in BUILTIN.items()]
+    known = {OURS, *(info.distribution for info in found)}
+    for folder in driver_dirs:
+        fault = distrust(folder)
+        if fault:
+            log.warning("no storage driver of --driver-dir %s will run: %s", folder, fault)
+        found += [attrs.evolve(each, fault=fault or each.fault) for each in _offered([str(folder)], known)]
     return sorted(found, key=lambda info: (info.name, info.distribution))
 
 
+def undisputed(infos: Sequence[DriverInfo]) -> Sequence[DriverInfo]:
+    """For those who chose nothing: without strangers that call themselves as one of ours."""
+    own = {info.name for info in infos if info.distribution == OURS}
+    return [info for info in infos if info.distribution == OURS or info.name not in own]
+
+
 def find(name: str, infos: Sequence[DriverInfo]) -> DriverInfo:
-    """The driver called ``name`` or whose alias it is. Raises DriverError where there is none, or more than one."""
+    """The driver called ``name`` or whose alias it is. Raises DriverError where there is none, more than one, or one that cannot be."""
     wanted = ALIASES.get(name, name)
     matches = [info for info in infos if info.name == wanted]
+    sound = [info for info in matches if not info.fault]
     if not matches:
-        known = ", ".join(dict.fromkeys(info.name for info in infos))
+        known = ", ".join(dict.fromkeys(info.name for info in infos if not info.fault))
         raise DriverError(f"no storage driver {name!r}; there are: {known}")
-    if len(matches) > 1:
-        packages = " and ".join(info.distribution for info in matches)
+    if len(sound) > 1:
+        packages = " and ".join(info.distribution for info in sound)
         raise DriverError(f"storage driver {name!r} is offered more than once, by {packages}: remove one")
-    return matches[0]
+    if not sound:
+        raise DriverError(f"storage driver {name!r} of {matches[0].distribution} cannot be used: {matches[0].fault}")
+    return sound[0]
 
 
 def load(info: DriverInfo, driver_dirs: Sequence[Path] = ()) -> OpenDriver:
-    """Import the driver's entry point. ``driver_dirs`` join the end of the import path, where they shadow nothing."""
-    sys.path += [str(path) for path in driver_dirs if str(path) not in sys.path]
+    """Import the driver's entry point. Trusted ``driver_dirs`` join the end of the import path. Raises DriverError."""
+    sys.path += [str(path) for path in driver_dirs if str(path) not in sys.path and not distrust(path)]
     module, _, attribute = info.value.partition(":")
+
+    def work() -> OpenDriver:
+        opener: OpenDriver = operator.attrgetter(attribute.strip())(importlib.import_module(module.strip()))
+        if not callable(opener):
+            raise TypeError(f"{info.value} is {type(opener).__name__}, and nothing to call")
+        if inspect.iscoroutinefunction(opener):
+            raise TypeError(f"{info.value} is async, and drivers are called in threads")
+        return opener
+
     try:
-        opener: OpenDriver = getattr(importlib.import_module(module), attribute)
-    except (Exception, SystemExit) as error:
+        return within(IMPORT_WITHIN, work)
+    except BaseException as error:  # a stranger's module may raise anything, SystemExit too
         raise DriverError(
             f"storage driver {info.name!r} of {info.distribution} cannot be loaded: {_line(error)}"
         ) from error
-    return opener
 
 
-def open_driver(info: DriverInfo, root: Path, options: Mapping[str, str], driver_dirs: Sequence[Path] = ()) -> Driver:
-    """Load and open the driver on ``root``, a directory of its own. Raises DriverError."""
+def open_driver(
+    info: DriverInfo,
+    root: Path,
+    options: Mapping[str, str],
+    driver_dirs: Sequence[Path] = (),
+    patience: float = OPEN_WITHIN,
+) -> Driver:
+    """Load and open the driver on ``root``, a directory of its own; it has ``patience`` seconds for that. Raises DriverError."""
     opener = load(info, driver_dirs)
     try:
-        return opener(root, options)
+        driver = within(patience, lambda: opener(root, options))
     except Unsupported as error:
-        raise DriverError(f"storage driver {info.name!r} cannot work here: {_first(error)}") from error
+        raise DriverError(f"storage driver {info.name!r} cannot work here: {one_line(error)}") from error
     except ValueError as error:
-        raise DriverError(f"storage driver {info.name!r} refuses its options: {_first(error)}") from error
-    except (Exception, SystemExit) as error:
+        raise DriverError(f"storage driver {info.name!r} refuses its options: {one_line(error)}") from error
+    except BaseException as error:
         raise DriverError(f"storage driver {info.name!r} cannot be opened: {_line(error)}") from error
+    if why := misshapen(driver):
+        raise DriverError(f"storage driver {info.name!r} of {info.distribution} is no driver: {why}")
+    return driver
 
 
 def probe(info: DriverInfo, root: Path, driver_dirs: Sequence[Path] = ()) -> str | None:
     """Why the driver does not work in ``root`` (or where that will be made); None if it does: it is really opened, on a trial directory."""
-    place = next(path for path in (root, *root.absolute().parents) if path.is_dir())
     try:
-        trial = tempfile.mkdtemp(prefix=".trioker-probe-", dir=place)
+        with _trial_directory(root) as trial:
+            return _try(info, trial, driver_dirs) or None
     except OSError as error:
-        return f"cannot write in {place}: {error.strerror}"
-    try:
-        open_driver(info, Path(trial), {}, driver_dirs).close()
-    except DriverError as error:
-        return str(error)
-    finally:
-        remove_tree(trial)
-    return None
+        return _no_trial(error)
 
 
 def list_drivers(root: Path, driver_dirs: Sequence[Path] = ()) -> Sequence[DriverRow]:
-    """What ``trioker drivers`` shows: every driver, and whether it works in ``root``."""
+    """What ``trioker drivers`` shows: every driver, and whether it works in ``root``. Each is tried in a process of its own."""
     infos = available(driver_dirs)
     return [_row(info, infos, root, driver_dirs) for info in infos]
 
@@ -131,7 +203,7 @@ def default(root: Path, infos: Sequence[DriverInfo], driver_dirs: Sequence[Path]
     """The first of PREFERRED that works in ``root``. Raises DriverError naming why none does."""
     refusals = []
     for name in PREFERRED:
-        info = find(name, infos)
+        info = find(name, undisputed(infos))
         why = probe(info, root, driver_dirs)
         if why is None:
             return info
@@ -139,28 +211,69 @@ def default(root: Path, infos: Sequence[DriverInfo], driver_dirs: Sequence[Path]
     raise DriverError("; ".join(refusals))
 
 
-def _offered(path: list[str]) -> Iterator[DriverInfo]:
-    seen = set()
+def _offered(path: list[str], known: Container[str] = ()) -> Iterator[DriverInfo]:
+    """What the packages on ``path`` offer, but for those ``known``: the first on the path is the one that is imported."""
+    seen: set[str] = set()
     for distribution in metadata.distributions(path=path):
-        name = distribution.metadata["Name"]
-        if not name or name in seen:  # the first one on the path is the one that is imported
-            continue
-        seen.add(name)
-        for entry in distribution.entry_points.select(group=GROUP):
-            yield DriverInfo(entry.name, name, distribution.version, entry.value)
+        try:
+            name = distribution.metadata["Name"]
+            entries = distribution.entry_points.select(group=GROUP)
+            if not name or name in seen or name in known:
+                continue
+            seen.add(name)
+            for entry in entries:
+                package, version = printable(name), printable(distribution.version or "?")
+                yield DriverInfo(entry.name, package, version, entry.value, _misnamed(entry.name))
+        except Exception as error:  # noqa: BLE001  somebody else's file, read by somebody else's code
+            log.warning("a package's metadata on %s cannot be read: %s", ":".join(path), one_line(error))
+
+
+def _misnamed(name: str) -> str:
+    """Why a driver cannot be called so: its name is that of a directory beside others."""
+    if name in ALIASES:
+        return f"{name} is another word for {ALIASES[name]}"
+    if name in _TAKEN or not _NAME.fullmatch(name):
+        return f"{name!r} is no name for a driver: letters, digits, _ and -, and none of {', '.join(_TAKEN)}"
+    return ""
+
+
+@contextmanager
+def _trial_directory(root: Path) -> Iterator[Path]:
+    """An empty directory on ``root``'s filesystem. Raises OSError."""
+    place = next(path for path in (root, *root.absolute().parents) if path.is_dir())
+    trial = tempfile.mkdtemp(prefix=".trioker-probe-", dir=place)
+    try:
+        yield Path(trial)
+    finally:
+        with suppress(OSError):  # a driver may have left something mounted
+            remove_tree(trial)
+
+
+def _no_trial(error: OSError) -> str:
+    place = os.path.dirname(error.filename or "")
+    return f"cannot write in {place}: {error.strerror}"
+
+
+def _try(info: DriverInfo, trial: Path, driver_dirs: Sequence[Path]) -> str:
+    try:
+        guard(info.name, open_driver(info, trial, {}, driver_dirs, PROBE_WITHIN)).close()
+    except DriverError as error:
+        return str(error)
+    return ""
 
 
 def _row(info: DriverInfo, infos: Sequence[DriverInfo], root: Path, driver_dirs: Sequence[Path]) -> DriverRow:
+    why = info.fault
     try:
-        why = probe(find(info.name, infos), root, driver_dirs) or ""
-    except DriverError as error:
-        why = str(error)
+        with _trial_directory(root) as trial:
+            chosen = find(info.name, infos)
+            why = why or in_child(IMPORT_WITHIN + 2 * PROBE_WITHIN, lambda: _try(chosen, trial, driver_dirs))
+    except (DriverError, TimeoutError, ChildProcessError) as error:
+        why = why or str(error)
+    except OSError as error:
+        why = why or _no_trial(error)
     return DriverRow(info.name, info.distribution, info.version, not why, why)
 
 
-def _first(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {_first(error)}"
+    return f"{type(error).__name__}: {one_line(error)}"

@@ -10,7 +10,21 @@ A driver keeps trees by key. Three stories tell what it is for:
 3. *Remove.* ``remove("c1")`` leaves nothing. It may have been interrupted before: removing a half-removed or half-created key
    finishes the job, and an unknown key is no error.
 
-Everything is synchronous and called from worker threads, several at once for different keys, never two at once for one key.
+Who keeps what:
+
+- *Parents* are the store's, once for all drivers: it removes no tree on which another stands. A driver that is asked all the same, because a
+  record was lost, may refuse and leave both whole, or do it; then the children, which are broken, can still be removed.
+- *One process* has the directory open: the store holds a lock from before ``open_driver`` until after ``close``. A driver needs no lock of its
+  own, but opening a directory that another process has open must not harm what lies there.
+- *Whole or not* is the record's to say: the store records a key before ``create`` and once more when it is ready, so a half-made tree may
+  be listed, and is removed at the next start. What ``create`` answered for is there after ``kill -9`` without a ``close``.
+- *The disk* is synced by the store (``syncfs``) before a layer is acknowledged. A full one fails ``create`` with ENOSPC, never half;
+  ``remove`` and opening work on a full one.
+
+Everything is synchronous and called from worker threads, several at once for different keys, never two at once for one key; but a ``changes``
+or ``usage`` whose asker went away may still be at its end. ``mounts`` and ``unpack_target`` are called where waiting would stop everybody:
+they answer at once. What a driver answers is looked at (``storage/guard.py``); an error that is not named here is told with its name. All
+of this is checked by ``trioker.testing.driver_suite``, over our drivers and over anybody's.
 """
 
 import enum
@@ -73,16 +87,26 @@ class Driver(Protocol):
     """A storage driver, open on its own directory."""
 
     def create(self, key: str, parent: str | None) -> None:
-        """Make the tree ``key``, equal to ``parent``, or empty. ``key`` is 64 hex digits and new."""
+        """Make the tree ``key``, equal to ``parent``, or empty. ``key`` is 64 hex digits.
+
+        Raises FileNotFoundError for a parent that is not there, any error (and harms nothing) for a key that is, Unsupported where the chain
+        has grown too long.
+        """
 
     def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
-        """Recipes that, made in order on one directory, show the tree there. ``readonly`` shows it unwritable."""
+        """Recipes that, made in order on one directory, show the tree there. ``readonly`` shows it unwritable.
+
+        Raises FileNotFoundError for an unknown key, as do ``changes`` and ``usage``.
+        """
 
     def unpack_target(self, key: str) -> UnpackTarget:
         """Where the unpacker writes a fresh layer."""
 
     def changes(self, key: str) -> Iterator[Change]:
-        """What differs from the parent, in lexical order of path; a changed directory's own entry before its children."""
+        """What differs from the parent, in the order of a walk: a directory before its entries, entries by the bytes of their names.
+
+        Nothing below what was deleted. A path that was only touched may be told as modified.
+        """
 
     def usage(self, key: str) -> Usage:
         """What the key's own layer holds (for a driver of full copies: the whole tree)."""

@@ -4,6 +4,7 @@
 
     <root>/storage/lock        held by the daemon that has the store open
     <root>/storage/driver      name of the driver whose layers the records tell of
+    <root>/storage/migration   only while layers are moved to another one, see ``journal.py``
     <root>/storage/<driver>/   the driver's own
 """
 
@@ -17,8 +18,19 @@ import attrs
 import trio
 
 from trioker.model.errors import Conflict
-from trioker.storage.discovery import DriverError, DriverInfo, available, default, find, open_driver
+from trioker.storage.discovery import (
+    ALIASES,
+    DriverError,
+    DriverInfo,
+    available,
+    default,
+    find,
+    open_driver,
+    undisputed,
+)
 from trioker.storage.driver import Driver
+from trioker.storage.guard import guard
+from trioker.storage.journal import write_durably
 from trioker.storage.ports import LayerRecords
 from trioker.storage.store import LayerStore
 
@@ -49,7 +61,7 @@ async def open_store(root: Path, records: LayerRecords, choice: Choice) -> Async
     not work.
     """
     place = root / "storage"
-    with _locked(place):
+    with locked(place):
         info, driver = await trio.to_thread.run_sync(_open, place, choice, bool(records.layers()))
         try:
             yield OpenStore(await LayerStore.open(driver, records), info)
@@ -59,7 +71,8 @@ async def open_store(root: Path, records: LayerRecords, choice: Choice) -> Async
 
 
 @contextmanager
-def _locked(place: Path) -> Iterator[None]:
+def locked(place: Path) -> Iterator[None]:
+    """Hold the store in ``place`` for this process alone. Raises Conflict."""
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -73,37 +86,40 @@ def _locked(place: Path) -> Iterator[None]:
 
 
 def _open(place: Path, choice: Choice, has_layers: bool) -> tuple[DriverInfo, Driver]:
-    info = _choose(place, choice, _recorded(place) if has_layers else "")
+    info = _choose(place, choice, recorded(place) if has_layers else "")
     home = place / info.name
     home.mkdir(mode=0o700, exist_ok=True)
     driver = open_driver(info, home, choice.options, choice.driver_dirs)
-    _record(place, info.name)
-    return info, driver
+    record(place, info.name)
+    return info, guard(info.name, driver)
 
 
 def _choose(place: Path, choice: Choice, recorded: str) -> DriverInfo:
     infos = available(choice.driver_dirs)
-    name = choice.driver or recorded
-    info = find(name, infos) if name else default(place, infos, choice.driver_dirs)
+    if choice.driver:
+        info = find(choice.driver, infos)
+    elif recorded:
+        info = find(recorded, undisputed(infos))
+    else:
+        info = default(place, infos, choice.driver_dirs)
     if recorded and info.name != recorded:
         raise DriverError(
             f"the layers in {place} were made by storage driver {recorded!r} and {info.name!r} cannot read them: "
-            f"use -s {recorded}, or another root"
+            f"use -s {recorded}, or move them: trioker.pyz migrate --to {info.name} -g {place.parent}"
         )
     return info
 
 
-def _recorded(place: Path) -> str:
+def recorded(place: Path) -> str:
+    """The name of the driver whose layers the records tell of; "" where none was ever open in ``place``."""
     try:
-        return (place / "driver").read_text(encoding="utf-8").strip()
+        name = (place / "driver").read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return ""
+    return ALIASES.get(name, name)
 
 
-def _record(place: Path, name: str) -> None:
-    """Written whole by a rename; the sync of the first layer's commit covers it. What is there already needs no room on a full disk."""
-    if _recorded(place) == name:
-        return
-    fresh = place / "driver.new"
-    fresh.write_text(f"{name}\n", encoding="utf-8")
-    fresh.rename(place / "driver")
+def record(place: Path, name: str) -> None:
+    """Make it the store's driver, durably and in one step. What is there already needs no room on a full disk."""
+    if recorded(place) != name:
+        write_durably(place / "driver", f"{name}\n")

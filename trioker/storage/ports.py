@@ -1,9 +1,10 @@
 """What the storage room needs of other rooms."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from trioker.model.layer import LayerRecord
+from trioker.storage.driver import Mount
 
 
 class LayerRecords(Protocol):
@@ -17,3 +18,15 @@ class LayerRecords(Protocol):
 
     async def delete_layer(self, key: str) -> None:
         """Forget the record; an unknown key is no error."""
+
+
+class Trees(Protocol):
+    """What a migration has done by confined helpers. ``tell`` hears how many bytes were read so far; failures are TriokerErrors."""
+
+    async def mirror(
+        self, old: Sequence[Mount], new: Sequence[Mount], touched: Sequence[str], tell: Callable[[int], None]
+    ) -> None:
+        """Make the tree that ``new`` shows equal to that of ``old``, what is at ``touched`` anew in any case."""
+
+    async def digest(self, mounts: Sequence[Mount], tell: Callable[[int], None]) -> str:
+        """The digest of a whole tree, equal where two trees are."""

@@ -27,6 +27,7 @@ from trioker.model.layer import LayerRecord, chain_id
 from trioker.storage.driver import Change, Driver, Lists, Mount, Unsupported
 from trioker.storage.mountpoints import add_mount_points
 from trioker.storage.ports import LayerRecords
+from trioker.storage.workers import Workers
 
 T = TypeVar("T")
 
@@ -69,7 +70,7 @@ class LayerStore:
     def __init__(self, driver: Driver, records: LayerRecords) -> None:
         self._driver = driver
         self._records = records
-        self._limiter = trio.CapacityLimiter(WORKERS)
+        self._workers = Workers(WORKERS)
         self._layers = {record.key: record for record in records.layers()}
         self._children = Counter(record.parent for record in self._layers.values() if record.parent)
         self._held: Counter[str] = Counter()
@@ -290,7 +291,7 @@ class LayerStore:
         async with self._lock(key):
             self._find(key)  # it may have been removed while we waited
             with _lost(key):
-                return await self._work(work, key)
+                return await self._workers.run(work, key, abandon=True)
 
     def _list_changes(self, key: str) -> list[Change]:
         found = []
@@ -309,7 +310,7 @@ class LayerStore:
         return self._locks.setdefault(key, trio.Lock())
 
     async def _work(self, work: Callable[..., T], *arguments: object) -> T:
-        return await trio.to_thread.run_sync(work, *arguments, limiter=self._limiter)
+        return await self._workers.run(work, *arguments)
 
 
 @contextmanager

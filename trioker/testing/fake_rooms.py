@@ -12,7 +12,7 @@ import trio.testing
 
 from trioker.linux.mounts import Mount
 from trioker.model.container import ChangeKind, Config, Container
-from trioker.model.errors import Conflict, Impossible, InvalidParameter, LaunchFailed, NotFound
+from trioker.model.errors import Conflict, Impossible, InvalidParameter, LaunchFailed, NotFound, TriokerError
 from trioker.model.image import Image, Tag
 from trioker.model.network import Endpoint, PublishedPort
 from trioker.model.run import Attached, Exit, Output, Run
@@ -124,21 +124,10 @@ class FakeRuntime:
         self.frozen_now: set[str] = set()
         self.froze: list[str] = []
 
-    async def launch(
-        self,
-        run: Run,
-        mounts: Sequence[Mount],
-        output: int | None = None,
-        connect: Callable[[int], Awaitable[None]] | None = None,
-    ) -> FakeProcess:
-        """Start. A connection that fails ends it as the real one does."""
+    async def launch(self, run: Run, mounts: Sequence[Mount], output: int | None = None) -> FakeProcess:
+        """Start."""
         await trio.lowlevel.checkpoint()
         self.runs.append(run)
-        if connect:
-            try:
-                await connect(FAKE_NETNS)
-            except OSError as error:
-                raise LaunchFailed("network", str(error), 128) from None
         process = self.processes.pop(0) if self.processes else FakeProcess(tty=run.config.tty)
         if isinstance(process, LaunchFailed):
             raise process
@@ -191,18 +180,14 @@ class FakeRuntime:
         return None
 
 
-FAKE_NETNS = 4711
-"""The descriptor of every network namespace."""
-
-
 class FakeNetwork:
-    """Places one after another; ``broken`` is what connecting raises."""
+    """Places one after another; ``broken`` is what publishing raises."""
 
     def __init__(self) -> None:
         self.places: dict[str, Endpoint] = {}
-        self.connected: list[str] = []
+        self.published: list[str] = []
         self.gone: list[Endpoint] = []
-        self.broken: OSError | None = None
+        self.broken: TriokerError | None = None
         self._last = 1
 
     def reserve(self, container_id: str, port_specs: Sequence[str] = ()) -> Endpoint:
@@ -224,12 +209,12 @@ class FakeNetwork:
         self.places[container_id] = place
         return place
 
-    async def connect(self, reserved: Endpoint, netns: int) -> None:
+    async def publish(self, reserved: Endpoint) -> None:
         """Remember it."""
         await trio.lowlevel.checkpoint()
         if self.broken:
             raise self.broken
-        self.connected.append(reserved.container)
+        self.published.append(reserved.container)
 
     async def disconnect(self, gone: Endpoint) -> None:
         """It is free."""

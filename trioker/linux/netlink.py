@@ -122,12 +122,21 @@ def encode(message: Message, sequence: int) -> bytes:
 
 def decode(data: bytes) -> Iterator[tuple[int, Message]]:
     """Each message of a datagram with its sequence number."""
+    return ((sequence, message) for sequence, _, message in _decode(data))
+
+
+def announced(data: bytes) -> Iterator[tuple[int, Message]]:
+    """Each message of a datagram to a multicast group, with the port of who did what it tells."""
+    return ((port, message) for _, port, message in _decode(data))
+
+
+def _decode(data: bytes) -> Iterator[tuple[int, int, Message]]:
     at = 0
     while at + _HEADER.size <= len(data):
-        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
+        length, kind, flags, sequence, port = _HEADER.unpack_from(data, at)
         if length < _HEADER.size:
             return
-        yield sequence, Message(kind, flags, data[at + _HEADER.size : at + length])
+        yield sequence, port, Message(kind, flags, data[at + _HEADER.size : at + length])
         at += length + -length % 4
 
 
@@ -159,6 +168,15 @@ class Netlink:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._socket.fileno()
+
+    @property
+    def port(self) -> int:
+        """What the kernel calls this socket."""
+        return int(self._socket.getsockname()[0])
 
     def close(self) -> None:
         """Close the socket."""
@@ -192,6 +210,16 @@ class Netlink:
             if not any(each.flags & _DUMP_INTERRUPTED for each in found):
                 break
         return found
+
+    def ask(self, message: Message) -> Message:
+        """What a request for one thing gives. Raises OSError."""
+        [sequence] = self._send([message])
+        while True:
+            for number, answer in self._receive():
+                if number == sequence:
+                    if answer.kind == _ERROR:
+                        raise refusal(answer) or OSError(errno.EPROTO, "the kernel sent no answer")
+                    return answer
 
     def _send(self, messages: Sequence[Message]) -> set[int]:
         numbered = [(next(self._sequences) & 0xFFFFFFFF, each) for each in messages]

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioker.network import netlink
-from trioker.network.netlink import Message
+from trioker.linux import netlink
+from trioker.linux.netlink import Message
 
 
 def test_an_attribute_is_padded_and_tells_its_length_without_the_padding():

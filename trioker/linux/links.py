@@ -6,25 +6,26 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from socket import AF_BRIDGE, AF_INET, AF_INET6, AF_UNSPEC
 from typing import NamedTuple
 
-from trioker.network import netlink
-from trioker.network.netlink import Message, Netlink
+from trioker.linux import netlink
+from trioker.linux.netlink import Message, Netlink
 
 Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
 
 # linux/rtnetlink.h
-_NEWLINK, _DELLINK, _GETLINK, _SETLINK = 16, 17, 18, 19
+_NEWLINK, _DELLINK, _GETLINK, _SETLINK, _NEWLINKPROP = 16, 17, 18, 19, 108
 _NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
 _NEWROUTE, _GETROUTE = 24, 26
 _TABLE_MAIN, _PROTO_STATIC, _SCOPE_UNIVERSE, _UNICAST, _LOCAL = 254, 4, 0, 1, 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY = 1, 4, 5, 6
 # linux/if_link.h
-_ADDRESS, _IFNAME, _MTU, _MASTER, _LINKINFO, _PROTINFO, _NET_NS_FD = 1, 3, 4, 10, 18, 12, 28
+_ADDRESS, _IFNAME, _MTU, _MASTER, _PROTINFO, _LINKINFO, _IFALIAS = 1, 3, 4, 10, 12, 18, 20
+_NET_NS_FD, _PROP_LIST, _ALT_IFNAME = 28, 52, 53
 _INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
 _BRIDGE_CALL_IPTABLES, _BRIDGE_CALL_IP6TABLES = 36, 37
 _PORT_MODE, _PORT_ISOLATED = 4, 33
-_UP = 0x1
+_UP, _RUNNING = 0x1, 0x40
 # linux/if_addr.h
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _NO_DUPLICATE_CHECK = 0x2
@@ -45,6 +46,11 @@ class Link(NamedTuple):
     """Index of the bridge it is a port of, or 0."""
     mtu: int
     mac: str
+    further_names: tuple[str, ...] = ()
+    alias: str = ""
+    """A note for people, which the kernel keeps."""
+    running: bool = False
+    """Whether packets pass: it is up, and its partner or cable too."""
 
 
 class Route(NamedTuple):
@@ -68,12 +74,12 @@ def filter_bridged(index: int) -> Message:
     return Message(_NEWLINK, 0, _ifinfo(index) + info)
 
 
-def add_veth(name: str, bridge: int, mtu: int, *, peer: str, peer_mac: str, netns: int) -> Message:
+def add_veth(name: str, bridge: int, mtu: int, *, peer: str, netns: int) -> Message:
     """A pair of links: one is a port of ``bridge`` and up, the other is born in the namespace behind the descriptor ``netns``.
 
     Born there it takes a twentieth of the time of moving it there. It cannot be born up: by then it has no partner yet.
     """
-    inside = netlink.text(_IFNAME, peer) + _mac(peer_mac) + netlink.u32(_MTU, mtu) + netlink.u32(_NET_NS_FD, netns)
+    inside = netlink.text(_IFNAME, peer) + netlink.u32(_MTU, mtu) + netlink.u32(_NET_NS_FD, netns)
     pair = netlink.nested(_INFO_DATA, netlink.nested(_VETH_PEER, _ifinfo() + inside))
     info = netlink.nested(_LINKINFO, netlink.text(_INFO_KIND, "veth"), pair)
     body = _ifinfo(up=True) + netlink.text(_IFNAME, name) + netlink.u32(_MTU, mtu) + netlink.u32(_MASTER, bridge) + info
@@ -85,15 +91,37 @@ def set_up(index: int) -> Message:
     return Message(_SETLINK, 0, _ifinfo(index, up=True))
 
 
+def set_mac(index: int, mac: str) -> Message:
+    """Give a link another MAC address."""
+    return Message(_SETLINK, 0, _ifinfo(index) + _mac(mac))
+
+
+def set_alias(index: int, alias: str) -> Message:
+    """Note something with a link, of at most 255 bytes."""
+    return Message(_SETLINK, 0, _ifinfo(index) + netlink.text(_IFALIAS, alias))
+
+
+def add_name(index: int, name: str) -> Message:
+    """A further name for a link. Unlike a new name it is given in no time, and to a link that is up."""
+    return Message(
+        _NEWLINKPROP, netlink.EXCL, _ifinfo(index) + netlink.nested(_PROP_LIST, netlink.text(_ALT_IFNAME, name))
+    )
+
+
+def put_on_bridge(index: int, bridge: int) -> Message:
+    """Make a link a port of a bridge, if it is not."""
+    return Message(_SETLINK, 0, _ifinfo(index) + netlink.u32(_MASTER, bridge))
+
+
 def set_port(index: int, *, isolated: bool, hairpin: bool) -> Message:
     """What a port of a bridge lets through: nothing to other isolated ports; back to where it came from."""
     port = netlink.nested(_PROTINFO, netlink.u8(_PORT_MODE, hairpin), netlink.u8(_PORT_ISOLATED, isolated))
     return Message(_SETLINK, 0, _IFINFO.pack(AF_BRIDGE, 0, index, 0, 0) + port)
 
 
-def delete_link(index: int) -> Message:
-    """Remove a link; of a pair both."""
-    return Message(_DELLINK, 0, _ifinfo(index))
+def delete_link(name: str) -> Message:
+    """Remove a link, by any of its names; of a pair both."""
+    return Message(_DELLINK, 0, _ifinfo() + netlink.text(_IFNAME, name))
 
 
 def add_address(index: int, address: Interface) -> Message:
@@ -112,6 +140,14 @@ def add_default_route(index: int, gateway: Address) -> Message:
     head = _ROUTE.pack(family, 0, 0, 0, _TABLE_MAIN, _PROTO_STATIC, _SCOPE_UNIVERSE, _UNICAST, 0)
     body = head + netlink.attribute(_RTA_GATEWAY, gateway.packed) + netlink.u32(_RTA_OIF, index)
     return Message(_NEWROUTE, netlink.CREATE | netlink.EXCL, body)
+
+
+def link(sock: Netlink, name: str) -> Link:
+    """A link by any of its names, seen when the kernel has done all that its last change brings (from 6.8 on). Raises OSError (ENODEV).
+
+    Not by an ioctl as if_nametoindex(3): for a name that is no link's it would have the kernel look for a module.
+    """
+    return _link(sock.ask(Message(_GETLINK, 0, _ifinfo() + netlink.text(_IFNAME, name))).body)
 
 
 def all_links(sock: Netlink) -> list[Link]:
@@ -157,7 +193,7 @@ def _address(index: int, address: Interface) -> bytes:
 
 
 def _link(body: bytes) -> Link:
-    _, _, index, _, _ = _IFINFO.unpack_from(body)
+    _, _, index, flags, _ = _IFINFO.unpack_from(body)
     found = netlink.attributes(body[_IFINFO.size :])
     info = netlink.attributes(found.get(_LINKINFO, b""))
     return Link(
@@ -167,6 +203,13 @@ def _link(body: bytes) -> Link:
         netlink.number(found.get(_MASTER, b"")),
         netlink.number(found.get(_MTU, b"")),
         found.get(_ADDRESS, b"").hex(":"),
+        tuple(
+            netlink.string(value)
+            for kind, value in netlink.each_attribute(found.get(_PROP_LIST, b""))
+            if kind == _ALT_IFNAME
+        ),
+        netlink.string(found.get(_IFALIAS, b"")),
+        running=bool(flags & _RUNNING),
     )
 
 

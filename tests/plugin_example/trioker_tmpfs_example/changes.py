@@ -1,0 +1,64 @@
+"""What differs between two trees that strangers filled, told from their inodes."""
+
+import os
+import stat
+from collections.abc import Generator, Iterator
+from typing import Any
+
+from trioker.linux.trees import Cursor, status, unroll
+from trioker.storage.driver import Change, Kind
+
+_Walk = Generator[Change | Generator[Any, None, None], None, None]
+
+
+def compare(tree: str, parent: str | None = None) -> Iterator[Change]:
+    """``tree`` may be changing meanwhile, ``parent`` is not; without one everything is added.
+
+    A Cursor goes down and up by descriptor, one level at a time, so neither links nor depth can lead it astray; and a walker that yields
+    itself for a directory is run by ``unroll``, without the interpreter's stack.
+    """
+    with Cursor(tree) as now:
+        if parent is None:
+            yield from unroll(_walk(now, None, ""))
+            return
+        with Cursor(parent) as before:
+            yield from unroll(_walk(now, before, ""))
+
+
+def _walk(now: Cursor, before: Cursor | None, path: str) -> _Walk:
+    found = {*os.listdir(now.fd), *(os.listdir(before.fd) if before else ())}
+    for name in sorted(found, key=os.fsencode):
+        kind = _kind(now, before, name)
+        if kind is not None:
+            yield Change(f"{path}/{name}", kind)
+        if kind is Kind.DELETED or not now.enter(name):
+            continue
+        inside = before if before and before.enter(name) else None
+        yield _walk(now, inside, f"{path}/{name}")
+        if inside:
+            inside.leave()
+        if not now.leave():  # the directory we came from is gone, and all in it
+            return
+
+
+def _kind(now: Cursor, before: Cursor | None, name: str) -> Kind | None:
+    new, old = _facts(now, name), _facts(before, name) if before else None
+    if new == old:
+        return None
+    return Kind.DELETED if new is None else Kind.ADDED if old is None else Kind.MODIFIED
+
+
+def _facts(place: Cursor, name: str) -> tuple[int | str, ...] | None:
+    """What makes a change; None where the name is not there."""
+    found = status(place.fd, name)
+    if found is None:
+        return None
+    size = 0 if stat.S_ISDIR(found.st_mode) else found.st_size  # a directory's is the filesystem's own affair
+    return found.st_mode, found.st_uid, found.st_gid, found.st_rdev, size, found.st_mtime_ns, _target(place, name)
+
+
+def _target(place: Cursor, name: str) -> str:
+    try:
+        return os.readlink(name, dir_fd=place.fd)
+    except OSError:  # no symlink, or no longer
+        return ""

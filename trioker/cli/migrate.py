@@ -1,0 +1,64 @@
+"""``trioker.pyz migrate``: its command line, and what it shows while it works."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+
+from trioker.api.v1_2.words import size
+from trioker.cli import values
+from trioker.cli.parser import Parser
+from trioker.model.options import MigrateOptions
+from trioker.model.progress import Progress
+
+_DESCRIPTION = """\
+Move all images and stopped containers of a store to another storage driver. No daemon may have the store open.
+
+Each layer is copied, and compared by a digest of its whole tree, before the next. Until all are there the store stays with its driver: what
+interrupts the move (Ctrl-C, a power cut, a full disk) leaves it whole, and the same command goes on from there. Both copies need room."""
+
+
+def parse_migrate(arguments: Sequence[str]) -> MigrateOptions:
+    """Options from the command line; exits with status 2 on anything that cannot be."""
+    parser = Parser("migrate", "migrate --to NAME [-g ROOT] [OPTION]...", _DESCRIPTION)
+    add = parser.add_argument
+    add("--to", required=True, metavar="NAME", help="the storage driver to move to; see the command drivers")
+    add("-g", "--graph", "--data-root", dest="root", type=values.path, default=MigrateOptions("").root,
+        metavar="ROOT", help="where the daemon keeps everything (default: %(default)s)")  # fmt: skip
+    add("--storage-opt", action="append", default=[], type=values.pair, metavar="KEY=VALUE",
+        help="an option of the new driver; may be repeated")  # fmt: skip
+    add("--driver-dir", action="append", default=[], type=values.path, metavar="DIR",
+        help="a folder with further storage drivers; may be repeated")  # fmt: skip
+    add("--keep", action="store_true", help="leave the old driver's data in ROOT/storage")
+    given = parser.parse_args(arguments)
+    return MigrateOptions(given.to, given.root, tuple(given.storage_opt), tuple(given.driver_dir), given.keep)
+
+
+class Display:
+    """A line for each layer: on a terminal it tells what is being done now, elsewhere only what was done."""
+
+    def __init__(self) -> None:
+        self._part = ""
+        self._live = sys.stdout.isatty()
+
+    def __call__(self, told: Progress) -> None:
+        """Show it."""
+        text = f"{told.id}: {told.status}"
+        if self._live:
+            self._replace(told.id, text if told.current is None else f"{text} {size(told.current)}")
+        elif told.current is None:
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+
+    def _replace(self, part: str, text: str) -> None:
+        if self._part and part != self._part:
+            sys.stdout.write("\n")
+        self._part = part
+        sys.stdout.write(f"\r{text[: shutil.get_terminal_size().columns - 1]}\x1b[K")
+        sys.stdout.flush()
+
+    def end(self, text: str, *, failed: bool) -> None:
+        """Say how it ended."""
+        if self._part:
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+        (sys.stderr if failed else sys.stdout).write(f"{text}\n")

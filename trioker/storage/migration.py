@@ -1,0 +1,145 @@
+"""Moving all layers of a store from one driver to another, with no daemon on it.
+
+Both drivers are open side by side, and the old one is only read. Layer by layer, parents first, the new driver makes the layer as an equal of its
+parent, a confined helper changes what differs (``launcher.mirror``), and two others hash what the old driver and the new one show of it. What is
+equal is synced and noted in the journal, from where a later run goes on. One durable rename then makes the new driver the store's; until
+then a daemon may open the store as ever, with the old one. So a container's layer that is in the journal is hashed again: it may have run since.
+"""
+
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import attrs
+import trio
+
+from trioker.launcher.failure import describe
+from trioker.linux.sync import syncfs
+from trioker.linux.trees import remove_tree
+from trioker.model.errors import TriokerError
+from trioker.model.ids import short_id
+from trioker.model.layer import LayerRecord
+from trioker.model.progress import Progress
+from trioker.storage.discovery import DriverInfo, available, find, open_driver, undisputed
+from trioker.storage.driver import Driver
+from trioker.storage.guard import guard
+from trioker.storage.journal import Journal
+from trioker.storage.mover import Mover, Tell, list_keys, work
+from trioker.storage.opening import locked, record, recorded
+from trioker.storage.ports import LayerRecords, Trees
+
+
+@attrs.frozen
+class Move:
+    """What is wanted."""
+
+    to: str
+    """Name or alias of the driver."""
+    options: Mapping[str, str] = attrs.field(factory=dict)
+    """The new driver's."""
+    driver_dirs: Sequence[Path] = ()
+    keep: bool = False
+    """Leave what the old driver keeps where it is."""
+    containers: Collection[str] = frozenset()
+    """Keys of the layers that were written to as long as a daemon ran."""
+
+
+async def move_layers(root: Path, records: LayerRecords, trees: Trees, move: Move, tell: Tell) -> str:
+    """Do the move, or the rest of one that was cut short; returns what there is to say.
+
+    Asked for the driver that the store has, it removes what an unfinished move, or a finished one, has left. Raises Conflict where a daemon has the
+    store open, DriverError where a driver cannot be opened, MigrationFailed.
+    """
+    with locked(root / "storage"):
+        layers = _parents_first([each for each in records.layers() if each.ready])
+        store = _Store(root, layers, available(move.driver_dirs), move, tell)
+        new, current = find(move.to, store.drivers), recorded(store.place)
+        journal = await store.settle(Journal.find(store.place), current, new.name)
+        if not layers:
+            return f"There is nothing to move: start the daemon with -s {new.name}"
+        if current == new.name:
+            return f"The layers are kept by storage driver {current}"
+        old = store.find(current)
+        journal = journal or Journal.begin(store.place, old.name, new.name)
+        await store.move(journal, trees, old, new)
+        done = f"{len(layers)} layers moved from {old.name} to {new.name}"
+        try:
+            await store.finish(journal, old.name)
+        except (OSError, TriokerError) as error:
+            raise TriokerError(f"{done}, but what {old.name} kept could not be removed: {describe(error)}") from error
+        return done
+
+
+def _parents_first(layers: Iterable[LayerRecord]) -> Sequence[LayerRecord]:
+    by_key = {each.key: each for each in layers}
+    ordered: dict[str, LayerRecord] = {}
+    for each in by_key.values():
+        climb: LayerRecord | None = each
+        above = []
+        while climb and climb.key not in ordered:
+            above.append(climb)
+            climb = by_key.get(climb.parent)
+        ordered.update((one.key, one) for one in reversed(above))
+    return tuple(ordered.values())
+
+
+@attrs.frozen
+class _Store:
+    """A store, locked."""
+
+    root: Path
+    layers: Sequence[LayerRecord]
+    """Those that are whole, parents first."""
+    drivers: Sequence[DriverInfo]
+    """On offer."""
+    wanted: Move
+    tell: Tell
+
+    @property
+    def place(self) -> Path:
+        return self.root / "storage"
+
+    def find(self, name: str) -> DriverInfo:
+        """A driver nobody has chosen just now. Raises DriverError."""
+        return find(name, undisputed(self.drivers))
+
+    async def settle(self, journal: Journal | None, current: str, wanted: str) -> Journal | None:
+        """The journal to go on with. One of another move is finished, or called off if the store's driver is still its old one."""
+        if journal is None or ((journal.old, journal.new) == (current, wanted) and self.layers):
+            return journal
+        await self.finish(journal, journal.new if journal.old == current else journal.old)
+        return None
+
+    async def move(self, journal: Journal, trees: Trees, old: DriverInfo, new: DriverInfo) -> None:
+        """Copy all layers and make the new driver the store's."""
+        async with self._opened(old, {}) as source, self._opened(new, self.wanted.options) as target:
+            await Mover(source, target, journal, self.wanted.containers, trees, self.tell).move(self.layers)
+        await work(syncfs, self.place / new.name)
+        await work(syncfs, self.root)
+        record(self.place, new.name)
+
+    async def finish(self, journal: Journal, left: str) -> None:
+        """Remove what the driver ``left`` keeps, unless it is the old one's and to be kept, and the journal. What was removed before is fine."""
+        if not (self.wanted.keep and left == journal.old):
+            await self._discard(self.find(left))
+        journal.end()
+
+    async def _discard(self, info: DriverInfo) -> None:
+        async with self._opened(info, {}) as driver:
+            keys = await list_keys(driver) | {each.key for each in self.layers}
+            for number, key in enumerate(sorted(keys), 1):
+                self.tell(Progress(f"{number}/{len(keys)} Removing from {info.name}", short_id(key)))
+                await work(driver.remove, key)
+        with suppress(OSError):  # a filesystem of its own may be mounted there
+            await work(remove_tree, self.place / info.name)
+
+    @asynccontextmanager
+    async def _opened(self, info: DriverInfo, options: Mapping[str, str]) -> AsyncGenerator[Driver, None]:
+        home = self.place / info.name
+        home.mkdir(mode=0o700, exist_ok=True)
+        driver = guard(info.name, await work(open_driver, info, home, options, self.wanted.driver_dirs))
+        try:
+            yield driver
+        finally:
+            with trio.CancelScope(shield=True):
+                await work(driver.close)
