@@ -1,14 +1,16 @@
 """The second host's disks: a Debian 12 as it comes from the archive, what the tests bring along, and a disk for data.
 
-The Debian is made once, in two minutes, and kept in ``.cache/hosts`` under the hash of its recipe; it is only ever read.
+The Debian is made once, in a minute, and kept in ``.cache/hosts`` under the hash of its recipe; it is only ever read.
 """
 
 import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +23,17 @@ TOOL_WITHIN = 120
 """Seconds for what works on a disk's image."""
 
 SUITE = "bookworm"
-PACKAGES = ("python3", "linux-image-cloud-amd64", "kmod", "busybox-static")
+PACKAGES = ("python3", "linux-image-cloud-amd64", "tiny-initramfs", "kmod", "busybox-static")
+"""What a Debian has anyhow, but for the last, of which the containers' image is made. The kernel's package wants a program that makes an
+initramfs; the third is the smallest there is, and what it makes is not used."""
+OPTIONS = (
+    "--variant=minbase",
+    f"--include={','.join(PACKAGES)}",
+    '--aptopt=Acquire::Languages "none"',
+    '--aptopt=Acquire::Retries "3"',
+    "--dpkgopt=force-unsafe-io",
+    *(f"--dpkgopt=path-exclude=/usr/share/{each}/*" for each in ("doc", "man", "locale")),
+)
 ROOT_SIZE, DATA_SIZE = "1G", "2G"  # of files with holes
 DRIVERS = ("virtio_pci", "virtio_blk", "virtio_console")
 """What the kernel has not built in and needs to reach its disks and us; for all else it calls modprobe."""
@@ -74,7 +86,7 @@ def faults(image: Path) -> str:
 
 def _recipe() -> str:
     """All the base depends on but the archive's state."""
-    recipe = (SUITE, PACKAGES, ROOT_SIZE, DRIVERS, INIT)
+    recipe = (SUITE, OPTIONS, ROOT_SIZE, DRIVERS, INIT)
     return hashlib.sha256(repr(recipe).encode()).hexdigest()[:16]
 
 
@@ -87,20 +99,42 @@ def _alone(directory: Path) -> Iterator[None]:
 
 
 def _make(directory: Path) -> None:
-    """All in a directory aside that is renamed at the end: there is a whole base or none. Older ones go."""
+    """All in a directory aside that is renamed at the end: there is a whole base or none. Older ones go. Needs Debian's archive or a mirror."""
     for stale in CACHE.glob("*/"):
         shutil.rmtree(stale)
-    aside = directory.with_suffix(".new")
-    aside.mkdir()
-    tree = aside / "tree"
-    included = f"--include={','.join(PACKAGES)}"
-    _run(["mmdebstrap", "--quiet", "--variant=minbase", included, SUITE, str(tree)], within=MADE_WITHIN)
-    (kernel,) = tree.glob("boot/vmlinuz-*")
-    shutil.copy(kernel, aside / "vmlinuz")
-    (aside / "initramfs").write_bytes(archive(_initramfs(tree)))
-    _format(aside / "root.ext4", ROOT_SIZE, "-O", "^has_journal", "-d", str(tree))
-    shutil.rmtree(tree)
-    aside.rename(directory)
+    with tempfile.TemporaryDirectory(dir=CACHE) as aside:
+        tree, made = Path(aside, "tree"), Path(aside, "base")
+        _bootstrap(tree)
+        made.mkdir()
+        (kernel,) = tree.glob("boot/vmlinuz-*")
+        shutil.copy(kernel, made / "vmlinuz")
+        (made / "initramfs").write_bytes(archive(_initramfs(tree)))
+        _format(made / "root.ext4", ROOT_SIZE, "-O", "^has_journal", "-d", str(tree))
+        made.rename(directory)
+
+
+def _bootstrap(tree: Path) -> None:
+    mirrors = _mirrors()
+    try:
+        _run(["mmdebstrap", *OPTIONS, *_proxies(), SUITE, str(tree), *mirrors], within=MADE_WITHIN)
+    except (AssertionError, subprocess.TimeoutExpired) as error:
+        raise AssertionError(
+            f"no Debian {SUITE} from {', '.join(mirrors) or 'deb.debian.org'}: is it reached from here?\n{error}"
+        ) from None
+
+
+def _mirrors() -> list[str]:
+    """Where this host's apt gets the same Debian, as lines of a sources.list; none on another: then it is deb.debian.org."""
+    wanted = ("Created-By: Packages", "Origin: Debian", "Component: main")
+    said = _run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", *wanted])
+    found = dict.fromkeys(tuple(line.split()) for line in said.splitlines())
+    return [f"deb {uri} {release} main" for uri, release in found if release.partition("-")[0] == SUITE]
+
+
+def _proxies() -> list[str]:
+    """The proxies that this host's apt is told to use; those of the environment are used anyhow."""
+    lines = _run(["apt-config", "dump"]).splitlines()
+    return [f"--aptopt={line}" for line in lines if re.match(r'Acquire::\S*proxy\S* "[^"]', line, re.IGNORECASE)]
 
 
 def _initramfs(tree: Path) -> list[Member]:
@@ -127,9 +161,11 @@ def _format(image: Path, size: str, *options: str) -> Path:
     return image
 
 
-def _run(command: Sequence[str], within: float = TOOL_WITHIN) -> None:
+def _run(command: Sequence[str], within: float = TOOL_WITHIN) -> str:
+    """What it prints. Raises AssertionError with all it said if it fails."""
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=within, check=False,
         env=os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
     )  # fmt: skip
     assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}{done.stderr}"
+    return done.stdout

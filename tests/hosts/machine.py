@@ -1,14 +1,18 @@
-"""A machine in qemu without a network, from power-on to power-off or power cut; it does what the modules in ``guest/`` can do."""
+"""A machine in qemu, from power-on to power-off or power cut; it does what the modules in ``guest/`` can do.
+
+Its network ends in qemu: of all the world it reaches a server that says WORLD_SAYS, and it is reached by nobody but its tester.
+"""
 
 import contextlib
 import json
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from daemon import free_port
 from disks import Base, faults
 
 UP_WITHIN = 180.0
@@ -16,6 +20,13 @@ UP_WITHIN = 180.0
 OFF_WITHIN = 90.0
 DEED_WITHIN = 400.0
 MEMORY = "1G"
+
+ADDRESS = "10.0.2.15"
+"""What qemu knows it by (the manual's "Network options", of ``-netdev user``); the guest gives it to itself."""
+DOORS = (4500, 4501)
+"""Its ports that the tester can reach."""
+WORLD, WORLD_SAYS = "10.0.2.100", "hello from the world"
+ANSWER_WITHIN = 60.0
 
 
 class Disks(NamedTuple):
@@ -35,14 +46,16 @@ class Machine:
         self._qemu: subprocess.Popen[bytes] | None = None
         self._port = socket.socket()
         self._received = b""
+        self._doors: dict[int, int] = {}
 
     def switch_on(self) -> None:
         """Returns when it takes orders."""
         self._port.close()
         self._port, theirs = socket.socketpair()
         self._received = b""
+        self._doors = {door: free_port() for door in DOORS}
         with theirs:
-            command = _command(self._disks, self._console, theirs.fileno())
+            command = _command(self._disks, self._console, theirs.fileno(), self._doors)
             self._qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
         self._hear("boot", time.monotonic() + UP_WITHIN)
 
@@ -70,6 +83,16 @@ class Machine:
         if self._qemu is not None:
             self._qemu.kill()
             self._qemu.wait(OFF_WITHIN)
+
+    def ask(self, door: int) -> str:
+        """All that a server on one of DOORS says to a client outside; "" where there is none, as qemu has to admit everybody first."""
+        with (
+            socket.create_connection(("127.0.0.1", self._doors[door]), ANSWER_WITHIN) as client,
+            client.makefile() as said,
+        ):
+            with contextlib.suppress(ConnectionResetError, TimeoutError):
+                return said.read()
+        return ""
 
     def do(self, deed: str, *arguments: Any, patience: float = DEED_WITHIN) -> Any:
         """What ``module.function`` of the guest's returns. Raises AssertionError with the guest's own traceback where that fails."""
@@ -119,16 +142,21 @@ def switched_on(disks: Disks, console: Path) -> Iterator[Machine]:
         machine.destroy()
 
 
-def _command(disks: Disks, console: Path, port: int) -> list[str]:
-    """Flushes are not passed on to this host's disk: what qemu was given outlives qemu anyhow. So a power cut takes what the guest's kernel
+def _command(disks: Disks, console: Path, port: int, doors: Mapping[int, int]) -> list[str]:
+    """Every instruction is emulated, also where there is a /dev/kvm: one that is there need not work (where this was written it never boots).
+
+    Flushes are not passed on to this host's disk: what qemu was given outlives qemu anyhow. So a power cut takes what the guest's kernel
     has not written yet; that a disk forgets what it has not flushed is not played."""
     drives = [f"file={disks.base.root},readonly=on", f"file={disks.brought},readonly=on", f"file={disks.data}"]
+    world = f"guestfwd=tcp:{WORLD}:80-cmd:echo {WORLD_SAYS}"
+    forwards = [f"hostfwd=tcp:127.0.0.1:{ours}-{ADDRESS}:{door}" for door, ours in doors.items()]
     return [
-        "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-nic", "none", "-no-reboot",
+        "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", MEMORY,
         "-kernel", str(disks.base.kernel), "-initrd", str(disks.base.initramfs),
         "-append", "console=ttyS0 quiet panic=-1 random.trust_cpu=on",
         "-chardev", f"file,id=console,path={console}", "-serial", "chardev:console",
         *(word for each in drives for word in ("-drive", f"if=virtio,format=raw,cache=unsafe,{each}")),
         "-device", "virtio-serial-pci", "-chardev", f"socket,id=port,fd={port}", "-device", "virtserialport,chardev=port",
+        "-netdev", ",".join(["user,id=net,restrict=on", world, *forwards]), "-device", "virtio-net-pci,netdev=net,romfile=",
     ]  # fmt: skip

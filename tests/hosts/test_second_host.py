@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from disks import base, disk_of, empty_disk
-from machine import Disks, Machine, switched_on
+from machine import DOORS, Disks, Machine, switched_on
 
 pytestmark = pytest.mark.root
 
@@ -20,6 +20,9 @@ TESTS = Path(__file__).parent.parent
 DEEDS = (
     "life.a_spare_monitors_death",
     "life.daemons_death",
+    "network.bridge",
+    "network.names",
+    "network.published",
     "limits.memory",
     "limits.swap",
     "limits.processes",
@@ -28,6 +31,7 @@ DEEDS = (
     "trees.commit",
     "trees.death_in_a_commit",
     "trees.build",
+    "users.remapped",
 )
 CUTS = 2
 BEFORE_A_CUT = 12
@@ -59,6 +63,8 @@ def test_a_host_of_version_2_has_all_that_is_needed(host: Machine) -> None:
     found = host.do("host.check")
     assert "cgroups           version 2\n" in found
     assert "trioker can run here" in found
+    lacks = [line for line in found.splitlines() if line.startswith(("warn", "missing"))]
+    assert all("storage btrfs" in line for line in lacks), lacks
 
 
 def test_the_main_job_works_and_leaves_nothing(host: Machine) -> None:
@@ -76,6 +82,16 @@ def engine(host: Machine) -> Iterator[Machine]:
 @pytest.mark.parametrize("deed", DEEDS)
 def test_it_holds_on_version_2(engine: Machine, deed: str) -> None:
     engine.do(deed)
+
+
+def test_published_ports_are_open_to_the_world_also_while_the_daemon_is_dead(engine: Machine) -> None:
+    container = engine.do("network.publish", *DOORS)
+    for deed in ("host.kill", "host.start"):
+        assert [engine.ask(door) for door in DOORS] == ["hello\n", ""]
+        engine.do(deed)
+    assert [engine.ask(door) for door in DOORS] == ["hello\n", ""]
+    engine.do("network.unpublish", container)
+    assert [engine.ask(door) for door in DOORS] == ["", ""]
 
 
 def test_containers_have_ended_after_an_orderly_reboot_with_all_their_output(engine: Machine) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from daemon import processes
 from host import daemon
+from network import HELLO, PORT, SERVE, asked
 from numbered import CODE, UNTIL_TOLD, VOLUME, check_numbers, check_row, log_size, tell_to_stop, told_directory
 from polling import wait_until
 
@@ -53,10 +54,13 @@ def _printing() -> str:
 
 
 def leave_running(*, say: Any) -> list[str]:
-    """Containers that nobody stops: one was told to go on for ever, one ignores what it is told. They have printed PRINTED lines."""
+    """Containers that nobody stops: one serves on PORT for ever, one ignores what it is told. They have printed PRINTED lines."""
     here = daemon()
-    scripts = [f"seq 1 {PRINTED}; exec sleep 100000", f"trap '' TERM; seq 1 {PRINTED}; while :; do sleep 1; done"]
-    containers = [here.api.create("sh", "-c", each) for each in scripts]
+    scripts = {
+        f"seq 1 {PRINTED}; exec {SERVE}": [f"{PORT}:80"],
+        f"trap '' TERM; seq 1 {PRINTED}; while :; do sleep 1; done": [],
+    }
+    containers = [here.api.create("sh", "-c", each, PortSpecs=ports) for each, ports in scripts.items()]
     for each in containers:
         here.api.start(each)
         wait_until(lambda each=each: check_row(here.api.logs(each), first=1) == PRINTED, "its output")
@@ -64,7 +68,8 @@ def leave_running(*, say: Any) -> list[str]:
 
 
 def found_ended(containers: list[str], output: str, *, say: Any) -> None:
-    """After a reboot: they have ended, and can be started again. Of their output there is ``all`` or, where the power was cut, ``some``."""
+    """After a reboot: they have ended, and can be started again, on the network too. Of their output there is ``all`` or, where the power was
+    cut, ``some``."""
     api = daemon().api
     for each in containers:
         state = api.inspect(each)["State"]
@@ -73,4 +78,6 @@ def found_ended(containers: list[str], output: str, *, say: Any) -> None:
         assert printed == PRINTED or output == "some", printed
         api.start(each)
         assert api.inspect(each)["State"]["Running"]
+    assert asked("127.0.0.1", PORT) == HELLO
+    for each in containers:
         api.remove(each)
