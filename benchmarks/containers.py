@@ -9,6 +9,9 @@ from benchmarks import image, memory
 from benchmarks.client import Client
 from benchmarks.settings import IMAGE, Samples, Settings
 
+CROWD = "i=0; while [ $i -lt 40 ]; do (while :; do /bin/true; done) & i=$((i+1)); done; wait"
+"""80 processes, each of which is new."""
+
 
 def cycle(settings: Settings) -> Samples:
     """Create, start, wait, remove of a program that does nothing; milliseconds."""
@@ -104,6 +107,19 @@ def listing(settings: Settings) -> Samples:
         for container in containers:
             client.remove(container)
     return {"list": samples}
+
+
+def crowded(settings: Settings) -> Samples:
+    """``cycle``, ``echo`` and ``list`` while processes of another container do nothing but start further ones."""
+    with Client(settings.host) as client:
+        crowd = client.create(IMAGE, "/bin/sh", "-c", CROWD)
+        client.start(crowd)
+        time.sleep(1)  # let it become one
+        try:
+            samples = cycle(settings) | echo(settings) | listing(settings)
+        finally:
+            client.destroy(crowd)
+    return {f"crowded_{name}": samples[name] for name in ("cycle", "echo", "list")}
 
 
 def idle_memory(settings: Settings) -> Samples:

@@ -16,6 +16,10 @@ from benchmarks.subject import Subject
 PYZ = Path(__file__).resolve().parent.parent / "dist" / "trioker.pyz"
 DISK_BYTES = 16 << 30
 """Of a sparse file: it takes what is written."""
+MAKE = {
+    "ext4": ("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"),
+    "btrfs": ("mkfs.btrfs", "-q"),
+}
 
 
 class Engine(NamedTuple):
@@ -27,6 +31,7 @@ class Engine(NamedTuple):
     command: list[str]
     host: str
     environment: Mapping[str, str] = {}
+    filesystem: str = "ext4"
 
 
 def engines(scratch: Path) -> Iterator[Engine]:
@@ -78,27 +83,34 @@ def _podman(disk: Path, host: str) -> Engine:
 
 @contextlib.contextmanager
 def measured(engine: Engine, root_tar: str) -> Iterator[Subject]:
-    """The engine started and its image imported; stopped at the end. Its disk goes with our mount namespace."""
-    _mount_disk(engine.disk)
+    """The engine started and its image imported; stopped at the end."""
+    with started(engine) as process, Subject(engine.label, engine.host, process.pid, root_tar) as subject:
+        yield subject
+
+
+@contextlib.contextmanager
+def started(engine: Engine) -> "Iterator[subprocess.Popen[bytes]]":
+    """The engine; stopped at the end. Its disk goes with our mount namespace."""
+    _mount_disk(engine.disk, engine.filesystem)
 
     def answers() -> None:
         with Client(engine.host) as client:
             client.call("GET", "/version")
 
     with running(engine.command, answers, engine.disk.with_suffix(".log"), engine.environment) as process:
-        with Subject(engine.label, engine.host, process.pid, root_tar) as subject:
-            yield subject
+        yield process
 
 
-def _mount_disk(where: Path) -> None:
-    """A new ext4: on one disk, an engine that syncs would wait for what the others wrote and did not sync.
+def _mount_disk(where: Path, filesystem: str) -> None:
+    """A new one: on one disk, an engine that syncs would wait for what the others wrote and did not sync.
 
-    It has a journal, as hosts' have: without, ext4 gives out no inode again for minutes, and takes seconds to find thousands of others.
+    An ext4 has a journal, as hosts' have: without, it gives out no inode again for minutes, and takes seconds to find thousands of others.
     """
     disk = where.with_suffix(".img")
     with disk.open("wb") as file:
         file.truncate(DISK_BYTES)
-    subprocess.run(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(disk)], check=True)
+    quiet = subprocess.DEVNULL  # mkfs.btrfs -q is not
+    subprocess.run([*MAKE[filesystem], str(disk)], check=True, stdout=quiet)
     where.mkdir()
     subprocess.run(["mount", "-o", "loop", str(disk), str(where)], check=True)
     (where / "tmp").mkdir()

@@ -7,13 +7,16 @@ from typing import NamedTuple
 from benchmarks import builds, containers, registry, transfers
 from benchmarks.settings import Samples, Settings
 
-MEASURES: dict[str, Callable[[Settings], Samples]] = {
+Measure = Callable[[Settings], Samples]
+
+MEASURES: dict[str, Measure] = {
     "memory": containers.idle_memory,
     "cycle": containers.cycle,
     "parallel": containers.parallel,
     "attach": containers.attach,
     "echo": containers.echo,
     "list": containers.listing,
+    "crowded": containers.crowded,
     "import": transfers.import_,
     "root": transfers.import_root,
     "pull": transfers.pull,
@@ -50,6 +53,9 @@ METRICS = (
     Metric("attach, throughput", "MB/s", "attach_mb_per_second", statistics.median, more_is_better=True),
     Metric("attach, echo of a line: median", "ms", "echo", statistics.median),
     Metric("list of 100 containers: median", "ms", "list", statistics.median),
+    Metric("list beside a container of 40 busy shells: 99th percentile", "ms", "crowded_list", p99),
+    Metric("attach, echo of a line beside it: 99th percentile", "ms", "crowded_echo", p99),
+    Metric("create, start, wait, remove beside it: median", "ms", "crowded_cycle", statistics.median),
     Metric("import, 2,000 files, 40 MB", "ms", "import", statistics.median),
     Metric("import, the root given", "ms", "import_root", statistics.median),
     Metric("pull, 5 layers, 2,000 files, 50 MB", "ms", "pull_cold", statistics.median),

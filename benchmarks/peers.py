@@ -39,14 +39,14 @@ def measure(scratch: Path, labels: Sequence[str], names: Sequence[str], rounds: 
         return [subject.result() for subject in subjects]
 
 
-def run_privately() -> int:
+def run_privately(module: str = "benchmarks.peers") -> int:
     """Run this very command again in fresh namespaces and a fresh directory, and clean up; its exit status."""
     # The shell is process 1: it reaps the orphans that engines leave while it waits (so it must not exec; hence the last
     # command). When it ends, the kernel kills what still runs in the namespace.
     script = f'for each in {" ".join(COVERED)}; do mount -t tmpfs tmpfs $each || exit; done; ip link set lo up; "$@"; exit $?'
     made = [each for each in COVERED if not os.path.isdir(each)]
     with tempfile.TemporaryDirectory(prefix="trioker-bench-", dir="/var/tmp") as scratch:
-        command = [*NAMESPACES, "sh", "-c", script, "sh", sys.executable, "-m", "benchmarks.peers", *sys.argv[1:]]
+        command = [*NAMESPACES, "sh", "-c", script, "sh", sys.executable, "-m", module, *sys.argv[1:]]
         try:
             for each in made:
                 os.makedirs(each)

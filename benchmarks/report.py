@@ -10,14 +10,19 @@ from benchmarks.plot import plot
 from benchmarks.results import Result, load
 
 
-def table(results: Sequence[Result]) -> str:
+def table(results: Sequence[Result], metrics: Sequence[Metric] = METRICS) -> str:
     """A row per metric, a column per engine; beside each engine but the first, in how far the first is better."""
-    first = results[0]
-    head = ["", *(f"{each.label} {each.version}".strip() for each in results)]
+    return grouped([results], metrics)
+
+
+def grouped(groups: Sequence[Sequence[Result]], metrics: Sequence[Metric]) -> str:
+    """As ``table``, each engine beside the first of its group."""
+    results = [(group[0], each) for group in groups for each in group]
+    head = ["", *(f"{each.label} {each.version}".strip() for _, each in results)]
     rows = [
-        [f"{metric.title}, {metric.unit}", *(_cell(metric, first, each) for each in results)]
-        for metric in METRICS
-        if _known(metric, results)
+        [f"{metric.title}, {metric.unit}", *(_cell(metric, first, each) for first, each in results)]
+        for metric in metrics
+        if _known(metric, [each for _, each in results])
     ]
     lines = [head, ["---", *("---:" for _ in results)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

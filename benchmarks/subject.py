@@ -1,12 +1,12 @@
 """An engine under measurement."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from benchmarks import image
 from benchmarks.client import Client
-from benchmarks.measures import MEASURES
+from benchmarks.measures import MEASURES, Measure
 from benchmarks.results import Result
 from benchmarks.settings import IMAGE, Samples, Settings
 
@@ -14,13 +14,16 @@ from benchmarks.settings import IMAGE, Samples, Settings
 class Subject:
     """An engine that holds the benchmark's image, and the samples taken of it so far."""
 
-    def __init__(self, label: str, host: str, pid: int, root_tar: str = "") -> None:
+    def __init__(
+        self, label: str, host: str, pid: int, root_tar: str = "", measures: Mapping[str, Measure] = MEASURES
+    ) -> None:
         """Import the image. ``pid`` is the daemon's, ``root_tar`` a further file to measure imports with."""
         with Client(host) as client:
             client.import_image(IMAGE, image.base_tar())
             self._version = str(client.call("GET", "/version").get("Version", ""))
             self._settings = Settings(host, pid, client.multiplexes(), root_tar=root_tar)
         self._label = label
+        self._measures = measures
         self._samples: Samples = {}
 
     def __enter__(self) -> Self:
@@ -34,7 +37,7 @@ class Subject:
         """Run each measure once."""
         for name in names:
             print(f"{self._label}: {name}", file=sys.stderr)
-            for key, values in MEASURES[name](self._settings).items():
+            for key, values in self._measures[name](self._settings).items():
                 self._samples.setdefault(key, []).extend(values)
         self._settings = self._settings._replace(round=self._settings.round + 1)
 

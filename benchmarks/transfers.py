@@ -4,11 +4,14 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarks import image, registry
 from benchmarks.client import Client
 from benchmarks.layered import CHECK, LAYERS, layered
 from benchmarks.settings import IMAGE, Samples, Settings
+
+T = TypeVar("T")
 
 REPOSITORY = "bench/layered"
 PULLED = f"{registry.FULL}/{REPOSITORY}"
@@ -21,10 +24,15 @@ class WrongResult(Exception):
 
 def milliseconds(work: Callable[[], object]) -> float:
     """How long it takes, from when all that was written before is on the disk."""
+    return timed(work)[0]
+
+
+def timed(work: Callable[[], T]) -> tuple[float, T]:
+    """As ``milliseconds``, with what comes of it."""
     os.sync()  # an engine that syncs would pay for what the one before it did not
     begin = time.perf_counter()
-    work()
-    return 1e3 * (time.perf_counter() - begin)
+    result = work()
+    return 1e3 * (time.perf_counter() - begin), result
 
 
 def check_runs(client: Client, name: str, command: tuple[str, ...]) -> None:
