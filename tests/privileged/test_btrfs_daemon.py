@@ -103,4 +103,4 @@ def test_a_disk_that_is_no_btrfs_is_refused_by_name(pyz: Path):
     command = [sys.executable, pyz, "drivers", "-g", "/dev/shm"]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     (line,) = (line for line in told.splitlines() if line.startswith("btrfs "))
-    assert "is not on a btrfs filesystem" in line
+    assert line.endswith("  /dev/shm is not on a btrfs filesystem")

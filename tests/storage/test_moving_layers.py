@@ -11,6 +11,7 @@ from trioker.launcher.mirror import mirror
 from trioker.launcher.tree_digest import digest_tree
 from trioker.model.errors import Conflict
 from trioker.model.layer import LayerRecord
+from trioker.storage.discovery import DriverError
 from trioker.storage.journal import Journal
 from trioker.storage.migration import Move, move_layers
 from trioker.storage.mover import MigrationFailed
@@ -184,6 +185,14 @@ async def test_a_move_that_goes_elsewhere_removes_the_unfinished_copy(lab):
     await lab.move("third")
     assert lab.trees.moved == [BASE, TOP, BOX]
     assert stored(lab) == ["driver", "lock", "third"]
+
+
+async def test_a_driver_that_refuses_leaves_nothing_and_another_can_be_moved_to(lab):
+    with pytest.raises(DriverError, match="'second' refuses its options"):
+        await lab.move("second", options={"colour": "red"})
+    assert sorted(os.listdir(lab.storage)) == ["driver", "lock", "vfs"]
+    await lab.move("third")
+    assert recorded(lab.storage) == "third"
 
 
 async def test_a_move_to_where_the_layers_are_calls_an_unfinished_one_off(lab):

@@ -92,9 +92,7 @@ class Connection:
                 raise StoreDamaged(f"{self._path} is damaged: {finding}")
         self._synchronous(full=True)
         with suppress(OSError):  # its filesystem never copies, or cannot say
-            _write_in_place(
-                f"{self._path}-wal"
-            )  # still empty, but after a crash: then it is the last daemon's, which did this
+            _write_in_place(f"{self._path}-wal")
         migrate(self._sqlite, str(self._path))
         with suppress(OSError):  # the disk is full already, or its filesystem cannot
             _set_aside(f"{self._path}-wal")
@@ -158,7 +156,10 @@ class Connection:
 
 
 def _write_in_place(wal: str) -> None:
-    """Have btrfs write over the file's own blocks; else it takes new ones for each write, and what is set aside is of no use."""
+    """Have btrfs write over the file's own blocks; else it takes new ones for each write, and what is set aside is of no use.
+
+    Only an empty file can become so. After a crash it is not empty, but then it is the last daemon's, which did this.
+    """
     fd = os.open(wal, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         (flags,) = struct.unpack("l", fcntl.ioctl(fd, _FS_IOC_GETFLAGS, bytes(struct.calcsize("l"))))

@@ -268,11 +268,17 @@ def _row(info: DriverInfo, infos: Sequence[DriverInfo], root: Path, driver_dirs:
         with _trial_directory(root) as trial:
             chosen = find(info.name, infos)
             why = why or in_child(IMPORT_WITHIN + 2 * PROBE_WITHIN, lambda: _try(chosen, trial, driver_dirs))
+        why = _in_a_row(why, info, trial)
     except (DriverError, TimeoutError, ChildProcessError) as error:
         why = why or str(error)
     except OSError as error:
         why = why or _no_trial(error)
     return DriverRow(info.name, info.distribution, info.version, not why, why)
+
+
+def _in_a_row(why: str, info: DriverInfo, trial: Path) -> str:
+    """Without what the row says already, and the trial directory's name."""
+    return why.removeprefix(f"storage driver {info.name!r} cannot work here: ").replace(str(trial), str(trial.parent))
 
 
 def _line(error: BaseException) -> str:

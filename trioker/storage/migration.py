@@ -20,7 +20,7 @@ from trioker.model.errors import TriokerError
 from trioker.model.ids import short_id
 from trioker.model.layer import LayerRecord
 from trioker.model.progress import Progress
-from trioker.storage.discovery import DriverInfo, available, find, open_driver, undisputed
+from trioker.storage.discovery import DriverError, DriverInfo, available, find, open_driver, undisputed
 from trioker.storage.driver import Driver
 from trioker.storage.guard import guard
 from trioker.storage.journal import Journal
@@ -60,8 +60,7 @@ async def move_layers(root: Path, records: LayerRecords, trees: Trees, move: Mov
         if current == new.name:
             return f"The layers are kept by storage driver {current}"
         old = store.find(current)
-        journal = journal or Journal.begin(store.place, old.name, new.name)
-        await store.move(journal, trees, old, new)
+        journal = await store.move(journal, trees, old, new)
         done = f"{len(layers)} layers moved from {old.name} to {new.name}"
         try:
             await store.finish(journal, old.name)
@@ -110,13 +109,15 @@ class _Store:
         await self.finish(journal, journal.new if journal.old == current else journal.old)
         return None
 
-    async def move(self, journal: Journal, trees: Trees, old: DriverInfo, new: DriverInfo) -> None:
-        """Copy all layers and make the new driver the store's."""
+    async def move(self, journal: Journal | None, trees: Trees, old: DriverInfo, new: DriverInfo) -> Journal:
+        """Copy all layers and make the new driver the store's; the journal that tells so. Nothing is begun where a driver cannot be opened."""
         async with self._opened(old, {}) as source, self._opened(new, self.wanted.options) as target:
+            journal = journal or Journal.begin(self.place, old.name, new.name)
             await Mover(source, target, journal, self.wanted.containers, trees, self.tell).move(self.layers)
         await work(syncfs, self.place / new.name)
         await work(syncfs, self.root)
         record(self.place, new.name)
+        return journal
 
     async def finish(self, journal: Journal, left: str) -> None:
         """Remove what the driver ``left`` keeps, unless it is the old one's and to be kept, and the journal. What was removed before is fine."""
@@ -137,7 +138,12 @@ class _Store:
     async def _opened(self, info: DriverInfo, options: Mapping[str, str]) -> AsyncGenerator[Driver, None]:
         home = self.place / info.name
         home.mkdir(mode=0o700, exist_ok=True)
-        driver = guard(info.name, await work(open_driver, info, home, options, self.wanted.driver_dirs))
+        try:
+            driver = guard(info.name, await work(open_driver, info, home, options, self.wanted.driver_dirs))
+        except DriverError:
+            with suppress(OSError):  # it has left something there
+                home.rmdir()
+            raise
         try:
             yield driver
         finally:
