@@ -101,13 +101,14 @@ def _classify(now: int, before: int, name: str, old: os.stat_result | None, new:
 def _same(now: int, before: int, name: str, old: os.stat_result, new: os.stat_result) -> bool:
     """Whether nobody touched it.
 
-    A snapshot keeps the numbers of inodes, and the time of the last change, which no process can set: contents written under an old date,
-    and attributes, are told by it. But a name more or less changes it too, and so does, for a directory, every entry that comes and goes.
+    A snapshot keeps the numbers of inodes, and the time of the last change, which no process can set: contents written under an old date are
+    told by it. But a name more or less changes it too, and so does, for a directory, every entry that comes and goes; and two changes within
+    one tick of the kernel's clock have the same.
     """
-    if _facts(old) != _facts(new):
+    if _facts(old) != _facts(new) or attributes(now, name) != attributes(before, name):
         return False
     if stat.S_ISDIR(new.st_mode):
-        return attributes(now, name) == attributes(before, name)
+        return True
     return old.st_ino == new.st_ino and (old.st_ctime_ns == new.st_ctime_ns or old.st_nlink != new.st_nlink)
 
 

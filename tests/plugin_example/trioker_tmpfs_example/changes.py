@@ -5,7 +5,7 @@ import stat
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from trioker.linux.trees import Cursor, status, unroll
+from trioker.linux.trees import Cursor, attributes, status, unroll
 from trioker.storage.driver import Change, Kind
 
 _Walk = Generator[Change | Generator[Any, None, None], None, None]
@@ -48,13 +48,14 @@ def _kind(now: Cursor, before: Cursor | None, name: str) -> Kind | None:
     return Kind.DELETED if new is None else Kind.ADDED if old is None else Kind.MODIFIED
 
 
-def _facts(place: Cursor, name: str) -> tuple[int | str, ...] | None:
+def _facts(place: Cursor, name: str) -> tuple[object, ...] | None:
     """What makes a change; None where the name is not there."""
     found = status(place.fd, name)
     if found is None:
         return None
     size = 0 if stat.S_ISDIR(found.st_mode) else found.st_size  # a directory's is the filesystem's own affair
-    return found.st_mode, found.st_uid, found.st_gid, found.st_rdev, size, found.st_mtime_ns, _target(place, name)
+    numbers = found.st_mode, found.st_uid, found.st_gid, found.st_rdev, size, found.st_mtime_ns
+    return *numbers, attributes(place.fd, name), _target(place, name)
 
 
 def _target(place: Cursor, name: str) -> str:

@@ -6,7 +6,7 @@ import shutil
 from trioker.storage.driver import Change, Kind
 from trioker.testing.driver_suite.mutation import Mutator
 from trioker.testing.driver_suite.picture import Picture, difference, picture, walk_order
-from trioker.testing.driver_suite.trial import BASE, MIDDLE, TOP, Trial, expect, fill
+from trioker.testing.driver_suite.trial import BASE, CAP_NET_RAW, MIDDLE, TOP, Trial, expect, fill
 
 _SEEDS = range(6)
 _STEPS = 60
@@ -85,8 +85,8 @@ def a_path_that_changes_its_kind_is_modified(trial: Trial) -> None:
 
 
 def every_changed_fact_is_a_modification(trial: Trial) -> None:
-    """Content, mode, owner, time, a link's target, a device's number; a directory's mode."""
-    names = ("content", "dir", "group", "link", "mode", "node", "owner", "size", "time")
+    """Content, mode, owner, time, an extended attribute, a link's target, a device's number; a directory's mode."""
+    names = ("attribute", "content", "dir", "group", "link", "mode", "node", "owner", "size", "time")
     base = trial.base(*(name for name in names if name not in ("dir", "link", "node")))
     (base / "dir").mkdir()
     (base / "link").symlink_to("one")
@@ -95,6 +95,7 @@ def every_changed_fact_is_a_modification(trial: Trial) -> None:
         os.utime(base / name, ns=(1, 1), follow_symlinks=False)
     trial.driver.create(TOP, BASE)
     with trial.shown(TOP) as root:
+        os.setxattr(root / "attribute", "security.capability", CAP_NET_RAW)
         (root / "content").write_text("CONTENT")
         os.chmod(root / "dir", 0o711)
         os.chown(root / "group", -1, 9)

@@ -5,13 +5,10 @@ import stat
 from pathlib import Path
 
 from trioker.storage.driver import Kind
-from trioker.testing.driver_suite.trial import BASE, MIDDLE, TOP, Trial, expect_among, fill
+from trioker.testing.driver_suite.trial import BASE, CAP_NET_RAW, MIDDLE, TOP, Trial, expect_among, fill
 
 DEPTH = 1200
 """Directories in one another: more than Python's recursion limit."""
-
-_CAP_NET_RAW = bytes.fromhex("0100000200200000000000000000000000000000")
-"""``setcap cap_net_raw+ep``, as the attribute holds it (linux/capability.h, struct vfs_cap_data)."""
 
 _MEBIBYTE = 2**20
 _LARGEST_ID = 2**32 - 2
@@ -111,12 +108,12 @@ def times_are_kept_to_the_nanosecond(trial: Trial) -> None:
 def attributes_and_capabilities_are_kept(trial: Trial) -> None:
     """Extended attributes of files and directories, file capabilities among them; a change of the mode takes none away."""
     base = trial.base("ping", "dir/file")
-    os.setxattr(base / "ping", "security.capability", _CAP_NET_RAW)
+    os.setxattr(base / "ping", "security.capability", CAP_NET_RAW)
     os.setxattr(base / "dir", "trusted.colour", b"blue\x00\xff")
     trial.driver.create(TOP, BASE)
     for mode in (0o755, 0o700):
         with trial.shown(TOP) as root:
-            assert os.getxattr(root / "ping", "security.capability") == _CAP_NET_RAW
+            assert os.getxattr(root / "ping", "security.capability") == CAP_NET_RAW
             assert os.getxattr(root / "dir", "trusted.colour") == b"blue\x00\xff"
             os.chmod(root / "ping", mode)
             os.chmod(root / "dir", mode)

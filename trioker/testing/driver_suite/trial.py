@@ -13,6 +13,9 @@ from trioker.storage.driver import Change, Driver, Kind, Lists, OpenDriver
 BASE, MIDDLE, TOP, OTHER = ("ba" * 32, "1d" * 32, "70" * 32, "07" * 32)
 """Keys as the store makes them: 64 hex digits."""
 
+CAP_NET_RAW = bytes.fromhex("0100000200200000000000000000000000000000")
+"""``setcap cap_net_raw+ep``, as the attribute holds it (linux/capability.h, struct vfs_cap_data)."""
+
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
