@@ -40,6 +40,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", nargs="?", type=Path, default=PROJECT / "dist" / "trioker.pyz")
     output = parser.parse_args().output.absolute()
+    if output.exists() and not output.is_file():  # it would take the place of /dev/null
+        parser.error(f"{output} is no file")
     with tempfile.TemporaryDirectory(prefix="trioker-build-") as scratch:
         stage = Path(scratch) / "stage"
         fill(stage)
