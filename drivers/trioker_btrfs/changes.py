@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from trioker.linux.btrfs import ROOT_DIRECTORY
-from trioker.linux.trees import Cursor, attributes, names, status, unroll
+from trioker.linux.trees import Cursor, attributes, facts, names, status, unroll
 from trioker.storage.driver import Change, Kind, Usage
 from trioker_btrfs.guide import Guide
 
@@ -105,13 +105,8 @@ def _same(now: int, before: int, name: str, old: os.stat_result, new: os.stat_re
     told by it. But a name more or less changes it too, and so does, for a directory, every entry that comes and goes; and two changes within
     one tick of the kernel's clock have the same.
     """
-    if _facts(old) != _facts(new) or attributes(now, name) != attributes(before, name):
+    if facts(old) != facts(new) or attributes(now, name) != attributes(before, name):
         return False
     if stat.S_ISDIR(new.st_mode):
         return True
     return old.st_ino == new.st_ino and (old.st_ctime_ns == new.st_ctime_ns or old.st_nlink != new.st_nlink)
-
-
-def _facts(found: os.stat_result) -> tuple[int, ...]:
-    size = 0 if stat.S_ISDIR(found.st_mode) else found.st_size  # a directory's is the filesystem's own affair
-    return found.st_mode, found.st_uid, found.st_gid, found.st_rdev, size, found.st_mtime_ns

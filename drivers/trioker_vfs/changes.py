@@ -5,7 +5,7 @@ import stat
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from trioker.linux.trees import Cursor, attributes, names, status, unroll
+from trioker.linux.trees import Cursor, attributes, facts, names, status, unroll
 from trioker.storage.driver import Change, Kind
 
 _Walk = Generator[Change | Generator[Any, None, None], None, None]
@@ -60,7 +60,7 @@ def _classify(
         return Kind.DELETED if old else None
     if old is None:
         return Kind.ADDED
-    same = _facts(old) == _facts(new) and _target(before, name, old) == _target(now, name, new)
+    same = facts(old) == facts(new) and _target(before, name, old) == _target(now, name, new)
     if same and new.st_ctime_ns >= copied:
         same = not _rewritten(old, new, copied) and attributes(before, name) == attributes(now, name)
     return None if same else Kind.MODIFIED
@@ -72,11 +72,6 @@ def _rewritten(old: os.stat_result, new: os.stat_result, copied: int) -> bool:
     A name more or less touches it too; and what was touched at ``copied`` itself may be the copying's.
     """
     return stat.S_ISREG(new.st_mode) and new.st_ctime_ns > copied and new.st_nlink == old.st_nlink
-
-
-def _facts(found: os.stat_result) -> tuple[int, ...]:
-    size = 0 if stat.S_ISDIR(found.st_mode) else found.st_size  # a directory's is the filesystem's own affair
-    return found.st_mode, found.st_uid, found.st_gid, found.st_rdev, size, found.st_mtime_ns
 
 
 def _target(fd: int, name: str, found: os.stat_result) -> str:

@@ -1,6 +1,7 @@
 """A launcher without a daemon: the zygote driven by raw sockets, containers in a busybox root, all of it gone at the end."""
 
 import array
+import contextlib
 import json
 import os
 import shutil
@@ -10,6 +11,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+import polling
 
 from trioker.linux import pidfd
 from trioker.linux.capabilities import DEFAULT
@@ -254,3 +257,19 @@ def wait_until(condition):
     while not condition():
         assert time.monotonic() < end, "it did not come true"
         time.sleep(0.005)
+
+
+@contextlib.contextmanager
+def labs_opened(path, kind):
+    """Opens a lab of this kind with the flags it is called with. At the end nothing is left of any."""
+    labs = []
+
+    def open_lab(*flags):
+        labs.append(kind(path, *flags))
+        return labs[-1]
+
+    yield open_lab
+    for lab in labs:
+        lab.close()
+        polling.wait_until(lambda lab=lab: not lab.processes(), "the launcher's end")
+        assert not lab.cgroups()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from archives import archive, member
-from launcher_lab import START, Lab
+from launcher_lab import START, Lab, labs_opened
 from polling import wait_until
 
 from trioker.launcher.spec import UnpackSpec
@@ -30,17 +30,8 @@ class Unified(Lab):
 @pytest.fixture
 def lab_with(tmp_path):
     """A launcher with these flags. Nothing of it is left."""
-    labs = []
-
-    def open_lab(*flags):
-        labs.append(Unified(tmp_path / "lab", *flags))
-        return labs[-1]
-
-    yield open_lab
-    for lab in labs:
-        lab.close()
-        wait_until(lambda lab=lab: not lab.processes(), "the launcher's end")
-        assert not lab.cgroups()
+    with labs_opened(tmp_path / "lab", Unified) as open_lab:
+        yield open_lab
 
 
 def waiting(lab):

@@ -5,8 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from launcher_lab import Lab
-from polling import wait_until
+from launcher_lab import Lab, labs_opened
 
 from trioker.launcher.userns import Range, Remap
 
@@ -24,17 +23,8 @@ def flags(directory, uids=USUAL):
 @pytest.fixture
 def lab_in(tmp_path):
     """A launcher that shows ``lab`` with mapped ids, and nothing else of the host."""
-    labs = []
-
-    def open_lab(*flags):
-        labs.append(Lab(tmp_path / "lab", *flags))
-        return labs[-1]
-
-    yield open_lab
-    for lab in labs:
-        lab.close()
-        wait_until(lambda lab=lab: not lab.processes(), "the launcher's end")
-        assert not lab.cgroups()
+    with labs_opened(tmp_path / "lab", Lab) as open_lab:
+        yield open_lab
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import itertools
 import os
 
 import pytest
-import trio
+from layer_records import Records
 
 from trioker.model.errors import TriokerError
 from trioker.storage import guard as guarding
@@ -178,24 +178,6 @@ def test_an_error_whose_text_cannot_be_made_is_told_by_its_kind():
     assert one_line(Mute()) == "Mute"
     assert one_line(ValueError("\x1b[2Jred\nmore")) == "?[2Jred"
     assert len(one_line(ValueError("long" * 1000))) <= 300
-
-
-class Records:
-    """Layer records in memory."""
-
-    def __init__(self):
-        self.rows = {}
-
-    def layers(self):
-        return tuple(self.rows.values())
-
-    async def save_layer(self, record, **_):
-        await trio.lowlevel.checkpoint()
-        self.rows[record.key] = record
-
-    async def delete_layer(self, key):
-        await trio.lowlevel.checkpoint()
-        self.rows.pop(key, None)
 
 
 async def test_a_store_whose_driver_fails_says_so_and_goes_on(tmp_path):

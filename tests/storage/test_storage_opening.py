@@ -1,7 +1,7 @@
 import os
 
 import pytest
-import trio
+from layer_records import Records
 
 from trioker.linux.trees import remove_tree
 from trioker.model.errors import Conflict, NotFound
@@ -10,24 +10,6 @@ from trioker.storage.opening import Choice, open_store
 
 KEY = "a" * 64
 VFS = Choice("vfs")
-
-
-class Records:
-    """Layer records in memory."""
-
-    def __init__(self):
-        self.rows = {}
-
-    def layers(self):
-        return tuple(self.rows.values())
-
-    async def save_layer(self, record, **_):
-        await trio.lowlevel.checkpoint()
-        self.rows[record.key] = record
-
-    async def delete_layer(self, key):
-        await trio.lowlevel.checkpoint()
-        self.rows.pop(key, None)
 
 
 async def test_a_layer_survives_closing_and_opening(tmp_path):

@@ -40,11 +40,8 @@ def modified(found: os.stat_result) -> int:
 
     Where a snapshot's source has a subvolume inside, btrfs shows an empty directory whose time is that of the look (BTRFS_EMPTY_SUBVOL_DIR_OBJECTID).
     """
-    stands_in = stat.S_ISDIR(found.st_mode) and (found.st_ino, found.st_nlink) == (
-        2,
-        1,
-    )  # elsewhere a directory has two links
-    return 0 if stands_in else found.st_mtime_ns
+    one_link = stat.S_ISDIR(found.st_mode) and found.st_nlink == 1  # elsewhere a directory has two
+    return 0 if one_link and found.st_ino == 2 else found.st_mtime_ns
 
 
 def attributes(fd: int, name: str) -> Mapping[str, bytes]:

@@ -66,9 +66,8 @@ def make(recipes: Iterable[Mount], target: str) -> None:
 
 def _make_piecemeal(recipe: Mount, target: str) -> None:
     """mount(2) with one call for each option; half as fast again, so only for an overlay of very many layers."""
-    mount = _detached(
-        recipe.fstype, recipe.flags, _pieces(recipe.data)
-    )  # MS_RDONLY, NOSUID, NODEV, NOEXEC are MOUNT_ATTR_ too
+    attributes = recipe.flags  # MS_RDONLY, NOSUID, NODEV and NOEXEC are the numbers of MOUNT_ATTR_ too
+    mount = _detached(recipe.fstype, attributes, _pieces(recipe.data))
     try:
         place = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

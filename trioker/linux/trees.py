@@ -124,6 +124,12 @@ def status(fd: int, name: str) -> os.stat_result | None:
         return None
 
 
+def facts(found: os.stat_result) -> tuple[int, ...]:
+    """What stat(2) tells of a file that differs only when somebody changed it; also the same for a true copy."""
+    size = 0 if stat.S_ISDIR(found.st_mode) else found.st_size  # a directory's is the filesystem's own affair
+    return found.st_mode, found.st_uid, found.st_gid, found.st_rdev, size, found.st_mtime_ns
+
+
 def attributes(fd: int, name: str) -> dict[str, bytes]:
     """The extended attributes of ``name`` itself; none where it is gone, or on a filesystem that has none."""
     path = f"/proc/self/fd/{fd}/{name}"  # which follows no symlink at its end, and opens no device

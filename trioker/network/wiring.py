@@ -45,7 +45,7 @@ class Wiring:
         filtered = made.filtered and self._record.made and options.firewall
         isolated = (
             not options.icc and not filtered
-        )  # what is filtered need not be isolated, and then could not get round by the host
+        )  # isolated from a neighbour one cannot get to it by way of the host either
         prefix = endpoint.link_prefix(options.store)
         return Port(made.number, made.mtu, isolated=isolated, hairpin=made.filtered, prefix=prefix)
 

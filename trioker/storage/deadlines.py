@@ -1,14 +1,13 @@
 """Calls into code that may never come back: in a thread that is left behind, or in a process that is killed."""
 
 import os
-import select
-import signal
 import sys
 import threading
-import warnings
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
 from typing import TypeVar
+
+from trioker.linux.forked import in_fork
 
 T = TypeVar("T")
 
@@ -46,51 +45,18 @@ def in_child(seconds: float, work: Callable[[], str]) -> str:
     So whatever ``work`` does to its process (ends it, prints, changes modules), ours is as before. For a process without threads of
     importance. Raises ChildProcessError where the child dies, TimeoutError where it has to be killed.
     """
-    reading, writing = os.pipe()
     sys.stdout.flush()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # threads: the child calls nothing that waits for one
-        pid = os.fork()
-    if not pid:
-        os.close(reading)
-        _be_child(work, writing)
-    os.close(writing)
-    try:
-        _wait(pid, seconds)
-        os.set_blocking(reading, False)  # a process it started may hold the other end
-        return os.read(reading, _MOST).decode(errors="replace")
-    except BlockingIOError:
-        return ""
-    finally:
-        os.close(reading)
-
-
-def _be_child(work: Callable[[], str], writing: int) -> None:
-    status = 1
-    try:
-        os.setsid()
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1, 2):
-            os.dup2(nothing, stream)
-        sys.stdout = sys.stderr = os.fdopen(nothing, "w")
-        text = work()
-        os.write(writing, text.encode(errors="replace")[:_MOST])
-        status = 0
-    finally:
-        os._exit(status)
-
-
-def _wait(pid: int, seconds: float) -> None:
-    pidfd = os.pidfd_open(pid)
-    try:
-        hangs = not select.select([pidfd], [], [], seconds)[0]
-    finally:
-        os.close(pidfd)
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)  # and whatever it started
-        os.kill(pid, signal.SIGKILL)  # it may have no group of its own yet
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if hangs:
+    ended = in_fork(partial(_say, work), seconds)
+    if ended.hung:
         raise TimeoutError(f"no answer within {seconds:g} seconds")
-    if status:
-        raise ChildProcessError(f"it ended the process, status {status}")
+    if ended.status:
+        raise ChildProcessError(f"it ended the process, status {ended.status}")
+    return (ended.said or b"").decode(errors="replace")
+
+
+def _say(work: Callable[[], str], writing: int) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nothing, stream)
+    sys.stdout = sys.stderr = os.fdopen(nothing, "w")
+    os.write(writing, work().encode(errors="replace")[:_MOST])

@@ -1,11 +1,10 @@
 """What differs between two trees that strangers filled, told from their inodes."""
 
 import os
-import stat
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from trioker.linux.trees import Cursor, attributes, status, unroll
+from trioker.linux.trees import Cursor, attributes, facts, status, unroll
 from trioker.storage.driver import Change, Kind
 
 _Walk = Generator[Change | Generator[Any, None, None], None, None]
@@ -53,9 +52,7 @@ def _facts(place: Cursor, name: str) -> tuple[object, ...] | None:
     found = status(place.fd, name)
     if found is None:
         return None
-    size = 0 if stat.S_ISDIR(found.st_mode) else found.st_size  # a directory's is the filesystem's own affair
-    numbers = found.st_mode, found.st_uid, found.st_gid, found.st_rdev, size, found.st_mtime_ns
-    return *numbers, attributes(place.fd, name), _target(place, name)
+    return *facts(found), attributes(place.fd, name), _target(place, name)
 
 
 def _target(place: Cursor, name: str) -> str:

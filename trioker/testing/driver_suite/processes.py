@@ -2,15 +2,15 @@
 
 import itertools
 import os
-import select
 import signal
 import sys
 import threading
 import traceback
-import warnings
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
+
+from trioker.linux.forked import in_fork
 
 _SECONDS = 60.0
 _CALLS = ("os.", "open", "fcntl.", "ctypes.", "shutil.", "sqlite3.", "subprocess.", "socket.")
@@ -31,30 +31,18 @@ def in_child(work: Callable[[Callable[[str], None]], None], seconds: float = _SE
 
     Raises AssertionError where it had to be killed.
     """
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # threads: those there are only wait for this one
-        pid = os.fork()
-    if not pid:
-        os.close(reading)
-        _be_child(work, writing)
-    os.close(writing)
-    try:
-        return _wait(pid, reading, seconds)
-    finally:
-        os.close(reading)
+    ended = in_fork(partial(_work_and_explain, work), seconds)
+    if ended.hung or ended.said is None:
+        raise AssertionError(f"it hangs: killed after {seconds:g} seconds")
+    return Outcome(ended.status, ended.said.decode(errors="surrogateescape"))
 
 
-def _be_child(work: Callable[[Callable[[str], None]], None], writing: int) -> None:
-    status = 1
+def _work_and_explain(work: Callable[[Callable[[str], None]], None], writing: int) -> None:
     try:
-        os.setsid()
         work(lambda text: _tell(writing, text))
-        status = 0
-    except BaseException as error:  # noqa: BLE001  whatever it is, it must not unwind into the parent's frames
+    except BaseException as error:
         _tell(writing, explain(error))
-    finally:
-        os._exit(status)
+        raise
 
 
 def _tell(fd: int, text: str) -> None:
@@ -67,23 +55,6 @@ def explain(error: BaseException) -> str:
     text = str(error) or where.line or ""
     what = text if isinstance(error, AssertionError) else f"{type(error).__name__}: {text}"
     return f"{' '.join(what.splitlines())} ({os.path.basename(where.filename)}:{where.lineno})"
-
-
-def _wait(pid: int, reading: int, seconds: float) -> Outcome:
-    pidfd = os.pidfd_open(pid)
-    try:
-        hangs = not select.select([pidfd], [], [], seconds)[0]
-    finally:
-        os.close(pidfd)
-    with suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)  # and whatever it started
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    os.set_blocking(reading, False)
-    with suppress(BlockingIOError):
-        said = os.read(reading, 65536).decode(errors="surrogateescape")
-        if not hangs:
-            return Outcome(status, said)
-    raise AssertionError(f"it hangs: killed after {seconds:g} seconds")
 
 
 def die_at_call(number: int, tell: Callable[[str], None]) -> None:
