@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 BUILDER := .cache/builder
 PYZ := dist/trioker.pyz
+# Only tests that need root: nothing of them is imported where those are not run.
+ROOT_ROOMS := tests/privileged tests/conformance tests/hosts
 TEST_PACKAGES := python3-venv busybox-static btrfs-progs iproute2 git docker-registry skopeo zstd nftables xfsprogs
 
 .DELETE_ON_ERROR:
@@ -24,11 +26,12 @@ help:
 demo: pyz
 	$(PY) zipapp/demo.py $(PYZ)
 
-test: test-packages pyz check
-	$(BIN)/python -m pytest -q --ignore tests/hosts/test_second_host.py
+# Those that need root watch the host: one at a time.
+test: test-packages pyz check unit
+	$(BIN)/python -m pytest -q -m root --ignore tests/hosts/test_second_host.py
 
 test-hosts: pyz $(VENV)/.done
-	.ci/apt-install busybox-static qemu-system-x86 mmdebstrap e2fsprogs
+	.ci/apt-install busybox-static qemu-system-x86 mmdebstrap e2fsprogs btrfs-progs xfsprogs
 	$(BIN)/python -m pytest -q tests/hosts/test_second_host.py
 
 # Always built: it takes a second, and the commit's id in it is no file that make could compare.
@@ -42,7 +45,7 @@ check: $(VENV)/.done
 	PYTHONPATH=.:drivers $(BIN)/lint-imports
 
 unit: $(VENV)/.done
-	$(BIN)/python -m pytest -q -m 'not root'
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not root' $(addprefix --ignore=,$(ROOT_ROOMS))
 
 bench: pyz
 	$(PY) -m benchmarks.peers

@@ -1,4 +1,4 @@
-"""Daemons of ours: started, awaited, stopped."""
+"""Daemons of ours: started, awaited, stopped; and work that ends."""
 
 import contextlib
 import os
@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 READY_SECONDS = 60
 STOP_SECONDS = 30
@@ -33,6 +34,22 @@ def running(
         yield process
     finally:
         _stop(process)
+
+
+@contextlib.contextmanager
+def limited(seconds: float, what: str) -> Iterator[None]:
+    """SystemExit that names ``what`` where the block takes longer. In the main thread only."""
+
+    def give_up(*_: object) -> NoReturn:
+        raise SystemExit(f"{what} did not end within {seconds:g} seconds")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _becomes_ready(process: "subprocess.Popen[bytes]", answers: Callable[[], object]) -> bool:

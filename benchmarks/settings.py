@@ -20,6 +20,8 @@ class Settings(NamedTuple):
     root_tar: str = ""
     """A file to import, "" for none."""
     cycles: int = 20
+    cycling_seconds: float = 120
+    """After which no further cycle is begun."""
     parallel: int = 48
     workers: int = 8
     attach_bytes: int = 96 << 20

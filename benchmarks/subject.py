@@ -1,14 +1,19 @@
 """An engine under measurement."""
 
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Self
 
 from benchmarks import image
-from benchmarks.client import Client
+from benchmarks.client import ApiError, Client
 from benchmarks.measures import MEASURES, Measure
+from benchmarks.processes import limited
 from benchmarks.results import Result
 from benchmarks.settings import IMAGE, Samples, Settings
+
+MEASURE_SECONDS = 600
+"""For one measure, one round: several times what the slowest engine takes for the slowest of them on two cores."""
 
 
 class Subject:
@@ -29,15 +34,18 @@ class Subject:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        with Client(self._settings.host) as client:
+    def __exit__(self, failed: object, *_: object) -> None:
+        told = (OSError, ApiError) if failed else ()  # a measure that failed leaves containers, and its error says more
+        with contextlib.suppress(*told), Client(self._settings.host) as client:
             client.remove_image(IMAGE)
 
     def measure(self, names: Sequence[str]) -> None:
         """Run each measure once."""
         for name in names:
             print(f"{self._label}: {name}", file=sys.stderr)
-            for key, values in self._measures[name](self._settings).items():
+            with limited(MEASURE_SECONDS, f"{self._label}: {name}"):
+                samples = self._measures[name](self._settings)
+            for key, values in samples.items():
                 self._samples.setdefault(key, []).extend(values)
         self._settings = self._settings._replace(round=self._settings.round + 1)
 

@@ -1,5 +1,6 @@
 """What all tests share: quick ones go first, those that need root are skipped without it, and the file is built once."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import hypothesis
 import pytest
 
 PROJECT = Path(__file__).parent.parent
+
+gc.disable()  # what is collected is kept to the end: looking through it for garbage again and again takes a fifth of the time
 
 hypothesis.settings.register_profile("no clock", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("no clock")
@@ -20,6 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in needs_root:
             item.add_marker(pytest.mark.skip(reason="needs root"))
     items.sort(key=lambda item: bool(item.get_closest_marker("root")))
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from api_client import objects
 
 from trioker.api import build_handler
 from trioker.http.messages import Stream
@@ -76,16 +77,6 @@ async def test_a_bad_tar_is_a_plain_error(ask, fake):
     assert (answer.status, answer.text) == (400, "Bad parameter: entry ../x: leaves the tree\n")
 
 
-def objects(body):
-    """The objects of a sequence without separators."""
-    text, decoder, found = body.decode(), json.JSONDecoder(), []
-    while text:
-        value, end = decoder.raw_decode(text)
-        found.append(value)
-        text = text[end:]
-    return found
-
-
 def counted(words, current, total):
     return {"status": "Importing", "progress": words, "progressDetail": {"current": current, "total": total}}
 
@@ -103,7 +94,7 @@ async def test_an_import_from_a_url_tells_how_far_it_is(ask, fake, source, url):
     fake.images.transfer = [(9476, 94_860), (94_860, 94_860)]
     answer = await ask("POST", f"/images/create?repo=x&tag=1&fromSrc={source.replace('&', '%26')}")
     assert (answer.status, answer.length, answer.headers) == (200, None, {"Content-Type": "application/json"})
-    assert objects(answer.body) == [
+    assert objects(answer.body.decode()) == [
         {"status": f"Downloading from {url}"},
         counted("9.476 kB/94.86 kB (10%)", 9476, 94_860),
         counted("94.86 kB/94.86 kB (100%)", 94_860, 94_860),
@@ -123,7 +114,7 @@ async def test_a_failed_transfer_is_the_last_object(ask, fake):
     fake.recorder.failures["import_url"] = TriokerError("connection refused")
     answer = await ask("POST", "/images/create?fromSrc=http://h/x")
     assert answer.status == 200
-    assert objects(answer.body) == [
+    assert objects(answer.body.decode()) == [
         {"status": "Downloading from http://h/x"},
         counted("4096/? (n/a)", 4096, 0),
         {"error": "connection refused", "errorDetail": {"message": "connection refused"}},
@@ -151,7 +142,7 @@ async def test_an_insertion_ends_with_the_id_in_the_form_that_clients_search_for
     assert fake.recorder.calls == [("insert", fake_id("base:latest"), "http://example.com/f", "/usr/f")]
     made = fake.images.records[-1].id
     assert answer.status == 200
-    assert objects(answer.body)[1:] == [{}, {"status": made}, {"Id": made[:12]}]
+    assert objects(answer.body.decode())[1:] == [{}, {"status": made}, {"Id": made[:12]}]
     assert answer.body.endswith(b'{"Id":"%s"}' % made[:12].encode())
 
 

@@ -4,7 +4,7 @@ import base64
 import json
 
 import pytest
-from test_importing import objects
+from api_client import objects
 
 from trioker.model.errors import Forbidden, InvalidParameter, NotFound, TriokerError, Unauthorized
 from trioker.model.progress import Credentials, Progress
@@ -46,7 +46,7 @@ async def test_a_pull_tells_object_by_object(ask, fake):
     fake.registries.told = [Progress("Pulling repository busybox"), Progress("Downloading", "0123", 1, 2)]
     answer = await ask("POST", "/images/create?fromImage=busybox")
     assert answer.headers == {"Content-Type": "application/json"}
-    assert [each["status"] for each in objects(answer.body)] == ["Pulling repository busybox", "Downloading"]
+    assert [each["status"] for each in objects(answer.body.decode())] == ["Pulling repository busybox", "Downloading"]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ async def test_a_transfer_that_fails_later_ends_in_an_error(ask, fake, path):
     fake.recorder.failures |= dict.fromkeys(("pull", "push"), NotFound("blob sha256:00: 404"))
     answer = await ask("POST", f"/images/{path}")
     assert answer.status == 200
-    assert objects(answer.body)[-1] == {
+    assert objects(answer.body.decode())[-1] == {
         "error": "blob sha256:00: 404",
         "errorDetail": {"message": "blob sha256:00: 404"},
     }

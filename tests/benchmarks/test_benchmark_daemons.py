@@ -1,4 +1,5 @@
 import shutil
+import signal
 import socket
 import sys
 
@@ -6,7 +7,7 @@ import pytest
 
 from benchmarks import registry
 from benchmarks.layered import LAYERS, layered
-from benchmarks.processes import running
+from benchmarks.processes import limited, running
 
 
 def test_a_daemon_that_ends_early_is_told_with_the_end_of_its_log(tmp_path):
@@ -26,6 +27,15 @@ def test_a_daemon_is_stopped_when_it_is_needed_no_more(tmp_path):
     with running(command, lambda: None, tmp_path / "log") as process:
         assert process.poll() is None
     assert process.poll() is not None
+
+
+def test_work_that_does_not_end_is_named():
+    with (
+        pytest.raises(SystemExit, match=r"podman: crowded did not end within 0\.01 seconds"),
+        limited(0.01, "podman: crowded"),
+    ):
+        signal.pause()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
 @pytest.fixture

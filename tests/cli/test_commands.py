@@ -1,13 +1,15 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+PROJECT = Path(__file__).parent.parent.parent
+
 
 def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "trioker", *arguments], capture_output=True, text=True, timeout=30, check=False
-    )
+    command = [sys.executable, "-m", "trioker", *arguments]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=30, check=False)
 
 
 def test_without_arguments_help_is_shown():
@@ -55,7 +57,7 @@ main()
 print(sorted({"argparse", "trio", "attr", "pathlib"} & set(sys.modules)))
 """
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-I", "-S", "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=30, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_client import Api
+from api_client import Api, objects
 from busybox import busybox_tar, small_tar
 from daemon import Daemon, running_daemon
 from registry_v1 import RegistryV1, running_registry
@@ -51,12 +51,7 @@ def told(api: Api, path: str, body: Any = None, **options: Any) -> list[dict[str
     """The objects of a stream."""
     answer = api.call("POST", path, body, **options)
     assert answer.status == 200, answer.text
-    decoder, text, found = json.JSONDecoder(), answer.text.strip(), []
-    while text:
-        value, end = decoder.raw_decode(text)
-        found.append(value)
-        text = text[end:].lstrip()
-    return found
+    return objects(answer.text)
 
 
 def done(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import trustme
-from api_client import Api
+from api_client import Api, objects
 from busybox import busybox_tar
 from daemon import Daemon, running_daemon
 from oci import OciImage, digest_of, layer_tar, oci_image, write_layout
@@ -76,12 +76,7 @@ def told(api: Api, path: str, body: Any = None, **options: Any) -> list[dict[str
     answer = api.call("POST", path, body, **options)
     if answer.status != 200:
         return [{"error": answer.text.strip()}]
-    decoder, text, found = json.JSONDecoder(), answer.text.strip(), []
-    while text:
-        value, end = decoder.raw_decode(text)
-        found.append(value)
-        text = text[end:].lstrip()
-    return found
+    return objects(answer.text)
 
 
 def pull(api: Api, name: str, **options: Any) -> list[dict[str, Any]]:

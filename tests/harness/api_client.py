@@ -46,6 +46,16 @@ class Answer(NamedTuple):
         return json.loads(self.body)
 
 
+def objects(text: str) -> list[dict[str, Any]]:
+    """JSON objects that follow each other without anything between them but white space."""
+    found, decoder = [], json.JSONDecoder()
+    while text := text.lstrip():
+        value, end = decoder.raw_decode(text)
+        found.append(value)
+        text = text[end:]
+    return found
+
+
 class Connection(http.client.HTTPConnection):
     """http.client over any Address."""
 

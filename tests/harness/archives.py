@@ -5,9 +5,11 @@ import json
 import os
 import random
 import resource
+import signal
 import socket
 import stat
 import tarfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -151,24 +153,32 @@ def _data_size():
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:"))
 
 
-def unpack_bytes(
-    data, path, whiteouts="remove", *, room=2**30, max_bytes=2**30, max_entries=10_000, memory=0, **further
-):
-    """A helper's answer to this archive; ``further`` is more of its spec."""
+@contextmanager
+def fed(data):
+    """A pipe with these bytes in it, written by another process. Who takes not all of them closes it within the block."""
     reader, writer = os.pipe()
     feeder = os.fork()
     if feeder == 0:
         os.close(reader)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         try:
             with open(writer, "wb") as file:
                 file.write(data)
         finally:
             os._exit(0)
     os.close(writer)
+    yield reader
+    os.waitpid(feeder, 0)
+
+
+def unpack_bytes(
+    data, path, whiteouts="remove", *, room=2**30, max_bytes=2**30, max_entries=10_000, memory=0, **further
+):
+    """A helper's answer to this archive; ``further`` is more of its spec."""
     limits = {"room": room, "max_bytes": max_bytes, "max_entries": max_entries}
     spec = {"path": str(path), "whiteouts": whiteouts, **limits, **further}
-    try:
-        return run_job("unpack", spec, reader, memory)
-    finally:
-        os.close(reader)
-        os.waitpid(feeder, 0)
+    with fed(data) as reader:
+        try:
+            return run_job("unpack", spec, reader, memory)
+        finally:
+            os.close(reader)

@@ -2,34 +2,34 @@
 
 import json
 import os
-import signal
 import traceback
 from collections.abc import Callable
 
-DEADLINE = 240  # seconds, far more than any needs on a busy machine; SIGALRM ends a child that hangs
+from polling import deadline
+
+from trioker.linux.forked import in_fork
+
+DEADLINE = 240
+"""Seconds, far more than any needs on a busy machine. Then the child is interrupted, and its with-blocks end what they have started."""
+GRACE = 60
+"""Seconds for that. Then the child is killed, as is its session's first group: daemons among them."""
+_LONGEST = 60_000
+"""Bytes of an answer: a pipe holds them until the child has ended."""
 
 
 def in_child(function: Callable[[], object]) -> object:
     """The function's result, by JSON; AssertionError with the traceback, or with the signal that ended it."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _run(function, writer)
-    os.close(writer)
-    with open(reader, encoding="utf-8") as file:
-        answer = file.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert status == 0, answer or f"ended with {status}"
-    return json.loads(answer)
 
+    def run(writing: int) -> None:
+        try:
+            with deadline(DEADLINE):
+                answer = json.dumps(function()).encode()
+        except BaseException:
+            os.write(writing, traceback.format_exc().encode()[-_LONGEST:])
+            raise
+        assert os.write(writing, answer) == len(answer) <= _LONGEST
 
-def _run(function: Callable[[], object], writer: int) -> None:
-    code = 1
-    try:
-        signal.alarm(DEADLINE)
-        os.write(writer, json.dumps(function()).encode())
-        code = 0
-    except BaseException:  # noqa: BLE001 - the parent's test run must not go on in here
-        os.write(writer, traceback.format_exc().encode())
-    finally:
-        os._exit(code)
+    ended = in_fork(run, DEADLINE + GRACE)
+    said = (ended.said or b"").decode()
+    assert ended.status == 0, said or f"ended with {ended.status}"
+    return json.loads(said)

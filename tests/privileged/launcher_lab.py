@@ -9,10 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import polling
+from polling import wait_until
 
 from trioker.linux import pidfd
 from trioker.linux.capabilities import DEFAULT
@@ -240,7 +239,7 @@ class Lab:
             if "pidfd" in line.fds:
                 pidfd.send_signal(line.fds["pidfd"], signal.SIGKILL)
         self.stop()
-        wait_until(lambda: not self.cgroups())
+        wait_until(lambda: not self.cgroups(), "the end of the control groups")
         for line in self.lines:
             line.close()
         for each in self._parents():
@@ -249,14 +248,6 @@ class Lab:
 
 def parent(pid):
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def wait_until(condition):
-    """Poll what no descriptor tells; the deadline is far beyond what it takes."""
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.005)
 
 
 @contextlib.contextmanager
@@ -271,5 +262,5 @@ def labs_opened(path, kind):
     yield open_lab
     for lab in labs:
         lab.close()
-        polling.wait_until(lambda lab=lab: not lab.processes(), "the launcher's end")
+        wait_until(lambda lab=lab: not lab.processes(), "the launcher's end")
         assert not lab.cgroups()

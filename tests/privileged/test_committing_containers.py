@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from busybox import busybox_tar
-from daemon import Daemon, running_daemon
+from daemon import Daemon, remove_all, running_daemon
 from polling import wait_until
 
 pytestmark = pytest.mark.root
@@ -17,11 +17,19 @@ pytestmark = pytest.mark.root
 COUNT = "dd if=/dev/zero of=/m bs=1M count={0} 2>/dev/null; i=0; while :; do i=$((i+1)); echo $i >> /a; echo $i >> /z; echo $i; done"
 
 
-@pytest.fixture(params=["overlay", "vfs"])
-def daemon(request, pyz: Path, tmp_path: Path) -> Iterator[Daemon]:
-    with running_daemon(pyz, tmp_path, "-s", request.param, "--log-opt", "max-size=1m") as daemon:
+@pytest.fixture(scope="module", params=["overlay", "vfs"])
+def running(request, pyz: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    place = tmp_path_factory.mktemp("committing")
+    with running_daemon(pyz, place, "-s", request.param, "--log-opt", "max-size=1m") as daemon:
         daemon.api.import_image(busybox_tar(), "base")
         yield daemon
+
+
+@pytest.fixture
+def daemon(running: Daemon) -> Iterator[Daemon]:
+    """It has no container; images are called differently in each test."""
+    yield running
+    remove_all(running.api)
 
 
 def busy(daemon: Daemon, megabytes: int = 1) -> str:

@@ -1,6 +1,7 @@
 """The rules this repository gives itself, where a tool can check them."""
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -24,6 +25,19 @@ def sources():
         for room in ("trioker", "drivers", "zipapp", "benchmarks", "tests")
         for path in sorted((PROJECT / room).rglob("*.py"))
     ]
+
+
+@functools.cache
+def parsed(path):
+    return ast.parse(path.read_bytes())
+
+
+def below(node):
+    """What is in it, but for expressions: in them is no function with a name, and they are nine in ten nodes."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.expr):
+            yield child
+            yield from below(child)
 
 
 def pins(lock):
@@ -52,7 +66,7 @@ def test_no_function_is_longer_than_a_page():
     functions = [
         (path, node)
         for path in sources()
-        for node in ast.walk(ast.parse(path.read_bytes()))
+        for node in below(parsed(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
     assert not {
@@ -67,7 +81,7 @@ def test_black_boxes_import_nothing_of_the_program(room):
     imported = [
         f"{path}: {name}"
         for path in sorted((PROJECT / room).rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_bytes()))
+        for node in below(parsed(path))
         for name in (
             [alias.name for alias in node.names]
             if isinstance(node, ast.Import)
@@ -100,6 +114,14 @@ def test_what_is_shipped_is_what_the_metadata_requires():
 
 def test_the_version_has_three_numbers():
     assert re.fullmatch(r"\d+\.\d+\.\d+", __version__)
+
+
+def test_the_rooms_that_make_unit_leaves_out_hold_only_tests_that_need_root():
+    (rooms,) = re.findall(r"^ROOT_ROOMS := (.*)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    files = [path for room in rooms.split() for path in (PROJECT / room).rglob("test_*.py")]
+    marks = re.compile(r"^(pytestmark = (\[[^]]*)?pytest\.mark\.root|from \w+ import .*\bpytestmark$)", re.MULTILINE)
+    assert files
+    assert not [str(path) for path in files if not marks.search(path.read_text())]
 
 
 def test_the_builtin_drivers_are_those_of_the_metadata():

@@ -177,7 +177,9 @@ class Puller:
             raise TriokerError(f"configuration {manifest.config.digest} was damaged on the disk")
         config = parse_config(raw, name, len(manifest.layers))
         if config.platform.architecture not in {"", self.platform.architecture}:
-            job.board.post(f"WARNING: {name} is for {config.platform}, and this host is {self.platform}")
+            job.board.post(
+                f"WARNING: {name} is for {printable(str(config.platform))}, and this host is {self.platform}"
+            )
         return config
 
     async def _images(self, steps: Sequence[Step], keys: Sequence[str], held: Holding) -> Sequence[Image]:

@@ -91,10 +91,10 @@ class Wiring:
         if self._live.pop(gone.container, None):
             self._change(Firewall.withdraw, gone)
 
-    def mend(self) -> None:
-        """Make the rules anew, which somebody changed. Raises OSError."""
+    def mend(self, sign: str = "") -> None:
+        """Make the rules anew, which somebody changed, as this tells. Raises OSError."""
         if self.firewall:
-            log.warning("the packet rules were changed by somebody: making them anew")
+            log.warning("the packet rules were changed by somebody%s: making them anew", sign)
             self.firewall.replace(self._live.values())
 
     def remove_link(self, name: str) -> None:
@@ -119,5 +119,4 @@ class Wiring:
         try:
             change(self.firewall, changed)
         except OSError as error:
-            log.warning("the packet rules were changed by somebody (%s): making them anew", error)
-            self.firewall.replace(self._live.values())
+            self.mend(f" ({error})")

@@ -443,8 +443,8 @@ def test_the_command_line_client_starts_then_attaches_with_logs(either: Api) -> 
         assert either.wait(container) == 0
 
 
-def test_a_thousand_short_programs_lose_not_one_byte(api: Api) -> None:
-    """Create, attach, start of a program that prints and ends at once; four at a time."""
+def test_a_hundred_short_programs_lose_not_one_byte(api: Api) -> None:
+    """Create, attach, start of a program that prints and ends at once; four at a time. A thousand are in test_attach_storm."""
 
     def run(n: int) -> bytes:
         container = api.create("echo", f"line {n}")
@@ -456,4 +456,4 @@ def test_a_thousand_short_programs_lose_not_one_byte(api: Api) -> None:
         return printed
 
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(run, range(1000))) == [f"line {n}\n".encode() for n in range(1000)]
+        assert list(pool.map(run, range(100))) == [f"line {n}\n".encode() for n in range(100)]

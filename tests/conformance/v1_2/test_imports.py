@@ -4,7 +4,6 @@ import bz2
 import gzip
 import http.server
 import io
-import json
 import lzma
 import re
 import tarfile
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_client import Api, dial
+from api_client import Api, dial, objects
 from busybox import small_tar
 from daemon import Daemon
 from polling import wait_until
@@ -145,16 +144,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
-
-
-def objects(text: str) -> list[dict[str, str]]:
-    """JSON objects that follow each other without anything between them."""
-    found, decoder = [], json.JSONDecoder()
-    while text := text.lstrip():
-        value, end = decoder.raw_decode(text)
-        found.append(value)
-        text = text[end:]
-    return found
 
 
 @pytest.mark.parametrize("path", ["hello.tar", "hello.tar.xz", "moved"])

@@ -116,6 +116,7 @@ def test_a_command_of_2013_may_be_one_string():
     ("changes", "text"),
     [
         ({"os": "windows"}, "app:1 is an image for windows/arm64/v8, which does not run on linux"),
+        ({"os": "a\n\x1bb"}, "app:1 is an image for a  b/arm64/v8, which does not run on linux"),
         ({"os": 7}, "os: expected a string, got 7"),
         ({"rootfs": None}, 'rootfs: type: expected "layers", got null'),
         ({"rootfs": {"type": "layers"}}, "0 diff_ids, but its manifest has 3 layers"),

@@ -76,6 +76,7 @@ def test_the_most_demanding_image_that_runs_here_is_chosen(host, offered, chosen
         (["linux/arm64/v8", "windows/amd64", "unknown/unknown"], "linux/arm64/v8, windows/amd64"),
         (["linux/amd64/v3"], "linux/amd64/v3"),
         (["linux/amd64/strange"], "linux/amd64/strange"),
+        (["linux/a\n\x1bb"], "linux/a  b"),
         ([], "nothing"),
     ],
 )

@@ -68,6 +68,7 @@ def test_id_and_parent_may_be_left_out() -> None:
         ({"created": "yesterday"}, "created: expected a time"),
         ({"created": 5}, "created: expected a string"),
         ({"os": "windows"}, "windows/amd64, which does not run on linux"),
+        ({"os": "a\n\x1bb"}, "a  b/amd64, which does not run on linux"),
         ({"config": []}, "config: expected an object"),
         ({"config": {"Env": "A=b"}}, "Env: expected a list"),
         ({"config": {"Volumes": {"/../etc": {}}}}, "Volumes: expected"),

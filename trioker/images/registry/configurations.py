@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
-from trioker.images.registry.documents import BadDocument, Document, read_document
+from trioker.images.registry.documents import BadDocument, Document, printable, read_document
 from trioker.images.registry.manifests import LAYERS
 from trioker.images.registry.platforms import Platform, go_word
 from trioker.images.registry.times import parse_time, show_time
@@ -63,7 +63,7 @@ def parse_config(raw: bytes, name: str, layers: int) -> ParsedConfig:
     document = read_document(raw, f"configuration of {name}")
     platform = Platform(document.text("os"), document.text("architecture"), document.text("variant"))
     if platform.os not in {"", "linux"}:
-        raise BadDocument(f"{name} is an image for {platform}, which does not run on linux")
+        raise BadDocument(f"{name} is an image for {printable(str(platform))}, which does not run on linux")
     diff_ids = _diff_ids(document.document("rootfs"))
     if len(diff_ids) != layers:
         raise BadDocument(f"{document.what}: {len(diff_ids)} diff_ids, but its manifest has {layers} layers")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import attrs
 
+from trioker.images.registry.documents import printable
 from trioker.model.errors import NotFound
 from trioker.model.layer import Blob
 
@@ -96,7 +97,8 @@ def choose(offers: Sequence[Offer], host: Platform, name: str) -> Blob:
     for offer in offers:
         if offer.platform == Platform():
             return offer.blob
-    offered = ", ".join(sorted({str(offer.platform) for offer in offers} - {"unknown/unknown"})[:20]) or "nothing"
+    names = {printable(str(offer.platform)) for offer in offers} - {"unknown/unknown"}
+    offered = ", ".join(sorted(names)[:20]) or "nothing"
     raise NotFound(f"{name}: no matching manifest for {host} in the manifest list entries; it has: {offered}")
 
 

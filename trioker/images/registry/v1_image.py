@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 from trioker.images.registry.configurations import encode_image_config, parse_image_config
-from trioker.images.registry.documents import BadDocument, Document
+from trioker.images.registry.documents import BadDocument, Document, printable
 from trioker.images.registry.platforms import Platform, go_word, kernel_word
 from trioker.images.registry.times import parse_time, show_time
 from trioker.model.image import Image
@@ -21,7 +21,7 @@ def parse_image(document: Document, image_id: str, parent: str) -> Image:
             raise document.wrong(name, expected or "none")
     platform = Platform(document.text("os"), document.text("architecture"))
     if platform.os not in {"", "linux"}:
-        raise BadDocument(f"{document.what}: an image for {platform}, which does not run on linux")
+        raise BadDocument(f"{document.what}: an image for {printable(str(platform))}, which does not run on linux")
     try:
         created_ns = parse_time(document.text("created"))
     except ValueError as error:
