@@ -12,8 +12,10 @@ from trioker.linux import capabilities
 from trioker.model.options import Rlimit
 from trioker.service import (
     STOP_SIGNALS,
+    STOPS_WITHIN,
     JsonFormatter,
     StartError,
+    Stop,
     locked,
     notify,
     pid_file,
@@ -68,6 +70,40 @@ async def test_term_and_int_stop_and_hup_does_not(number, nursery):
         os.kill(os.getpid(), number)
         with trio.fail_after(5):
             await stopped.wait()
+
+
+def told(number: int) -> trio.MemoryReceiveChannel[int]:
+    """Signals, of which one has come."""
+    sender, receiver = trio.open_memory_channel[int](1)
+    sender.send_nowait(number)
+    return receiver
+
+
+async def test_told_to_stop_while_it_opens_all_is_cancelled_at_once():
+    last = []
+    with trio.CancelScope() as scope:
+        stop = Stop(scope)
+        stop.last.append(lambda: last.append(scope.cancel_called))
+        await stop.listen(told(signal.SIGTERM))
+        await trio.lowlevel.checkpoint()
+    assert scope.cancelled_caught
+    assert last == [False]
+
+
+async def test_told_to_stop_while_it_serves_it_has_five_seconds_before_all_is_cancelled(autojump_clock):
+    last = []
+    async with trio.open_nursery() as nursery:
+        stop = Stop(nursery.cancel_scope)
+        stop.last.append(lambda: last.append(trio.current_time() - begun))
+        nursery.start_soon(stop.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        begun = trio.current_time()
+        nursery.start_soon(stop.listen, told(signal.SIGINT))
+        await stop.wait()
+        assert trio.current_time() == begun
+        await trio.sleep(2 * STOPS_WITHIN)
+    assert nursery.cancel_scope.cancelled_caught
+    assert last == [STOPS_WITHIN]
 
 
 def test_the_json_log_has_one_object_a_line_with_the_traceback_inside():

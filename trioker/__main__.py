@@ -52,7 +52,16 @@ def _daemon(arguments: "list[str]", *, flagged: bool = False) -> int:
     from trioker.daemon import main as serve
 
     _use_checkout_drivers()
-    return serve(options)
+    return _leave(serve(options))
+
+
+def _leave(status: int) -> int:
+    """End the process here, where all of ours is closed. The interpreter's own end would wait for every thread a storage driver has left."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):  # it may have closed that, too
+        pass
+    os._exit(status)
 
 
 def _launcher(arguments: "list[str]") -> int:
@@ -64,7 +73,9 @@ def _launcher(arguments: "list[str]") -> int:
 def _drivers(arguments: "list[str]") -> int:
     from trioker.cli.drivers import show
     from trioker.cli.places import parse_places
+    from trioker.cli.program import end_in_order
 
+    end_in_order()
     _use_checkout_drivers()
     return show(parse_places("drivers", "List the storage drivers and say which work on this host.", arguments))
 
@@ -79,7 +90,7 @@ def _migrate(arguments: "list[str]") -> int:
     display = Display()
     status, text = migrate(options, display)
     display.end(text, failed=bool(status))
-    return status
+    return _leave(status)
 
 
 def _check_host(arguments: "list[str]") -> int:
@@ -89,7 +100,9 @@ def _check_host(arguments: "list[str]") -> int:
         "check-host", "Say what this host offers, and whether the daemon can run on it.", arguments
     )
     from trioker.check_host import show
+    from trioker.cli.program import end_in_order
 
+    end_in_order()
     _use_checkout_drivers()
     return show(root, driver_dirs)
 

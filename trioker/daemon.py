@@ -9,7 +9,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from trioker.images.insert import Inserter
 from trioker.images.registries import open_client, registry_access
 from trioker.images.store import ImageStore
 from trioker.images.store import Rooms as ImageRooms
+from trioker.launcher.userns import Remap
 from trioker.linux import cgroups
 from trioker.model.errors import LaunchFailed, NotFound, TriokerError
 from trioker.model.ids import short_id
@@ -53,15 +54,16 @@ from trioker.runtime.zygote import Zygote
 from trioker.service import (
     STOP_SIGNALS,
     StartError,
+    Stop,
     check_control_groups,
     configure_logging,
     locked,
+    make_directory,
     notify,
     pid_file,
     possible_rlimits,
     protect_from_memory_shortage,
     raise_open_files_limit,
-    wait_for_stop,
 )
 from trioker.state.database import Database, open_database
 from trioker.storage.opening import Choice, open_store
@@ -108,35 +110,45 @@ async def run(options: DaemonOptions) -> None:
     rlimits = raise_open_files_limit() | possible_rlimits(options.limits.rlimits)
     protect_from_memory_shortage()
     check_control_groups()
-    options.root.mkdir(mode=0o711, parents=True, exist_ok=True)
+    make_directory(options.root, 0o711)
     remap = read_remap(options.userns_remap, options.root) if options.userns_remap else None
     with trio.open_signal_receiver(*STOP_SIGNALS) as signals, locked(options.root), pid_file(options.pid_file):
-        async with open_database(options.root / "state.db") as database:
-            with exec_root(options.exec_root, database.store_id) as directory:
-                place = Place(
-                    run_root=str(directory / "run"),
-                    mount_point=str(directory / "root"),
-                    cgroup_parent=CGROUP_PARENT,
-                    rlimits=rlimits,
-                    pids_limit=options.limits.processes,
-                )
-                choice = Choice(options.storage_driver, dict(options.storage_options), options.driver_dirs)
-                async with (
-                    open_store(options.root, database, choice) as store,
-                    open_client(options.registries, Proxies.from_environment(os.environ)) as client,
-                    open_network(options, database) as network,
-                    trio.open_nursery() as nursery,
-                ):
-                    zygote = Zygote(network.port, remap)
-                    await nursery.start(zygote.supervise)
-                    log.info("trioker %s, storage driver %s on %s", __version__, store.driver.name, options.root)
-                    runtime = Runtime(zygote, place)
-                    if remap:
-                        await check_remap(options, runtime, store.layers)
-                    ground = Ground(options, database, store.layers, runtime, network, client, nursery)
-                    await serve_api(options, await open_backend(ground), signals)
-                    nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as nursery:
+            stop = Stop(nursery.cancel_scope)
+            nursery.start_soon(stop.listen, signals)
+            await run_rooms(options, rlimits, remap, stop)
+            nursery.cancel_scope.cancel()
         notify("STOPPING=1")
+
+
+async def run_rooms(options: DaemonOptions, rlimits: dict[str, list[int]], remap: Remap | None, stop: Stop) -> None:
+    """The rooms, from the lowest up, and back."""
+    async with open_database(options.root / "state.db") as database:
+        with exec_root(options.exec_root, database.store_id) as directory:
+            place = Place(
+                run_root=str(directory / "run"),
+                mount_point=str(directory / "root"),
+                cgroup_parent=CGROUP_PARENT,
+                rlimits=rlimits,
+                pids_limit=options.limits.processes,
+            )
+            choice = Choice(options.storage_driver, dict(options.storage_options), options.driver_dirs)
+            async with (
+                open_store(options.root, database, choice) as store,
+                open_client(options.registries, Proxies.from_environment(os.environ)) as client,
+                open_network(options, database) as network,
+                trio.open_nursery() as nursery,
+            ):
+                stop.last.append(store.layers.abandon_calls)
+                zygote = Zygote(network.port, remap)
+                await nursery.start(zygote.supervise)
+                log.info("trioker %s, storage driver %s on %s", __version__, store.driver.name, options.root)
+                runtime = Runtime(zygote, place)
+                if remap:
+                    await check_remap(options, runtime, store.layers)
+                ground = Ground(options, database, store.layers, runtime, network, client, nursery)
+                await serve_api(options, await open_backend(ground), stop)
+                nursery.cancel_scope.cancel()
 
 
 async def check_remap(options: DaemonOptions, runtime: Runtime, layers: LayerStore) -> None:
@@ -228,7 +240,7 @@ async def open_engine(ground: Ground, files: Files, abilities: Abilities) -> tup
     return images, containers
 
 
-async def serve_api(options: DaemonOptions, backend: Backend, signals: AsyncIterable[int]) -> None:
+async def serve_api(options: DaemonOptions, backend: Backend, stop: Stop) -> None:
     """Answer requests until told to stop."""
     tls = None
     if options.tls is not None:
@@ -249,7 +261,7 @@ async def serve_api(options: DaemonOptions, backend: Backend, signals: AsyncIter
             log.info("serving on %s", each)
         gc.freeze()
         notify("READY=1")
-        await wait_for_stop(signals)
+        await stop.wait()
         serving.cancel_scope.cancel()
 
 
@@ -273,7 +285,7 @@ def exec_root(directory: Path, store_id: str) -> Iterator[Path]:
     """The part of the exec root that belongs to one store, ours alone; removed at the end where nothing runs on."""
     own = directory / store_id[:12]
     for each in (own / "run", own / "root"):
-        each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(each, 0o700)
     with locked(own):
         try:
             yield own

@@ -22,6 +22,7 @@ from trioker.service import STOP_SIGNALS, StartError, locked
 from trioker.state.database import open_database
 from trioker.storage.migration import Move, move_layers
 from trioker.storage.mover import MigrationFailed, Tell
+from trioker.storage.opening import recorded
 
 _ID = re.compile(r"[0-9a-f]{64}")
 _HELP = "The store is as it was, and works on with its driver. The same command goes on from here; --to its driver removes what was copied."
@@ -69,12 +70,14 @@ async def _run(options: MigrateOptions, tell: Tell) -> Outcome:
         raise Refused(f"there is no store in {options.root}")
     with trio.open_signal_receiver(*STOP_SIGNALS) as signals, locked(options.root):
         async with trio.open_nursery() as nursery:
+            before = recorded(options.root / "storage")
             interrupted = await nursery.start(_watch, signals, nursery.cancel_scope)
             said = await _migrate(options, tell)
             nursery.cancel_scope.cancel()
     if interrupted:
-        name = signal.Signals(interrupted[0]).name
-        return Outcome(128 + interrupted[0], f"Interrupted by {name}. {_HELP}")
+        name, now = signal.Signals(interrupted[0]).name, recorded(options.root / "storage")
+        done = f"All layers are kept by {now}; the same command removes what {before} has left."
+        return Outcome(128 + interrupted[0], f"Interrupted by {name}. {_HELP if now == before else done}")
     return Outcome(0, said)
 
 

@@ -9,10 +9,11 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterable, Iterable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from pathlib import Path
 
 import attrs
+import trio
 
 from trioker.launcher.failure import describe
 from trioker.launcher.lockdown import lesser_limit
@@ -46,11 +47,20 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(*, debug: bool, as_json: bool) -> None:
-    """Everything goes to standard error, as a service's log should."""
-    handler = logging.StreamHandler(sys.stderr)
+    """Everything goes to standard error, as a service's log should: by a descriptor that a storage driver cannot close with its ``sys.stderr``."""
+    stream = os.fdopen(os.dup(2), "w", 1, errors="backslashreplace") if sys.stderr else None
+    handler = logging.StreamHandler(stream)
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z")
     handler.setFormatter(JsonFormatter() if as_json else text)
     logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler], force=True)
+
+
+def make_directory(path: Path, mode: int) -> None:
+    """With those above it, unless it is there. Raises StartError."""
+    try:
+        path.mkdir(mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"nothing can be kept in {path}: {error.strerror}") from error
 
 
 @contextlib.contextmanager
@@ -143,3 +153,36 @@ async def wait_for_stop(signals: AsyncIterable[int]) -> None:
             log.info("%s: stopping; containers run on", signal.Signals(number).name)
             return
         log.info("SIGHUP: nothing to re-read")
+
+
+STOPS_WITHIN = 5.0
+"""Seconds for the orderly end: handlers have one of them to answer, and nothing else waits for anybody but the disk."""
+
+
+class Stop:
+    """The daemon's end. A signal ends what is being opened at once; while the daemon serves, it is for ``wait`` to see to an orderly end.
+
+    What has not ended in time, because something hangs, is left as by a ``kill -9``: after all that is ``last``, ``scope`` is cancelled.
+    """
+
+    def __init__(self, scope: trio.CancelScope) -> None:
+        self._scope = scope
+        self._serving = False
+        self._asked = trio.Event()
+        self.last: list[Callable[[], None]] = []
+
+    async def listen(self, signals: AsyncIterable[int]) -> None:
+        """Until a signal, and what it brings about."""
+        await wait_for_stop(signals)
+        self._asked.set()
+        if self._serving:
+            await trio.sleep(STOPS_WITHIN)
+            log.warning("not at the end after %g seconds: what is under way is left as it is", STOPS_WITHIN)
+        for each in self.last:
+            each()
+        self._scope.cancel()
+
+    async def wait(self) -> None:
+        """From when the daemon serves until it is told to stop."""
+        self._serving = True
+        await self._asked.wait()

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from trioker.storage.driver import Driver, Unsupported
+from trioker.storage.driver import Driver, Unsupported, parse_size
 from trioker_btrfs.driver import Btrfs
-from trioker_btrfs.probe import parse_size, refusal
+from trioker_btrfs.probe import refusal
 
 __all__ = ["open_driver"]
 

@@ -6,7 +6,8 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from trioker.linux.btrfs import ROOT_DIRECTORY
-from trioker.linux.trees import Cursor, attributes, facts, names, status, unroll
+from trioker.linux.differences import differs, rewritten
+from trioker.linux.trees import Cursor, names, status, unroll
 from trioker.storage.driver import Change, Kind, Usage
 from trioker_btrfs.guide import Guide
 
@@ -22,17 +23,18 @@ class Difference(NamedTuple):
 _Walk = Generator[Difference | Generator[Any, None, None], None, None]
 
 
-def compare(tree: str, parent: str | None, guide: Guide | None) -> Iterator[Difference]:
+def compare(tree: str, parent: str | None, guide: Guide | None, *, read: bool = True) -> Iterator[Difference]:
     """Compare ``tree``, which may be changing meanwhile, with ``parent``, which is not; without one, everything is added.
 
-    Without a guide, and inside subvolumes and directories that are not the parent's own, every entry is looked at.
+    Without a guide, and inside subvolumes and directories that are not the parent's own, every entry is looked at. With ``read``, files that
+    were touched and look the same are read; without, they count as modified.
     """
     with Cursor(tree) as now:
         if parent is None:
             yield from unroll(_added(now, ""))
             return
         with Cursor(parent) as before:
-            yield from unroll(_compare(now, before, "", guide))
+            yield from unroll(_compare(now, before, "", guide, read=read))
 
 
 def measure(differences: Iterable[Difference]) -> Usage:
@@ -47,16 +49,17 @@ def measure(differences: Iterable[Difference]) -> Usage:
     return Usage(size, entries)
 
 
-def _compare(now: Cursor, before: Cursor, path: str, guide: Guide | None) -> _Walk:
+def _compare(now: Cursor, before: Cursor, path: str, guide: Guide | None, *, read: bool) -> _Walk:
     for name in sorted(_suspects(now.fd, before.fd, guide), key=os.fsencode):
         old, new = status(before.fd, name), status(now.fd, name)
-        kind = _classify(now.fd, before.fd, name, old, new)
+        kind = _classify(now.fd, before.fd, name, old, new, read=read)
         if kind is not None:
             yield Difference(Change(f"{path}/{name}", kind), new)
         if new is None or not now.enter(name):
             continue
         if old and before.enter(name):
-            yield _compare(now, before, f"{path}/{name}", guide if old.st_ino == new.st_ino != ROOT_DIRECTORY else None)
+            same = old.st_ino == new.st_ino != ROOT_DIRECTORY
+            yield _compare(now, before, f"{path}/{name}", guide if same else None, read=read)
             before.leave()
         else:
             yield _added(now, f"{path}/{name}")
@@ -90,23 +93,21 @@ def _added(now: Cursor, path: str) -> _Walk:
                 return
 
 
-def _classify(now: int, before: int, name: str, old: os.stat_result | None, new: os.stat_result | None) -> Kind | None:
+def _classify(
+    now: int, before: int, name: str, old: os.stat_result | None, new: os.stat_result | None, *, read: bool
+) -> Kind | None:
     if new is None:
         return Kind.DELETED if old else None
     if old is None:
         return Kind.ADDED
-    return None if _same(now, before, name, old, new) else Kind.MODIFIED
+    touched = stat.S_ISREG(new.st_mode) and _may_be_rewritten(old, new)
+    changed = differs(now, before, name, old, new) or (touched and (not read or rewritten(now, before, name, new)))
+    return Kind.MODIFIED if changed else None
 
 
-def _same(now: int, before: int, name: str, old: os.stat_result, new: os.stat_result) -> bool:
-    """Whether nobody touched it.
+def _may_be_rewritten(old: os.stat_result, new: os.stat_result) -> bool:
+    """A snapshot keeps the numbers of inodes, and the time of the last change, which no process can set.
 
-    A snapshot keeps the numbers of inodes, and the time of the last change, which no process can set: contents written under an old date are
-    told by it. But a name more or less changes it too, and so does, for a directory, every entry that comes and goes; and two changes within
-    one tick of the kernel's clock have the same.
+    Two changes within one tick of the kernel's clock have the same.
     """
-    if facts(old) != facts(new) or attributes(now, name) != attributes(before, name):
-        return False
-    if stat.S_ISDIR(new.st_mode):
-        return True
-    return old.st_ino == new.st_ino and (old.st_ctime_ns == new.st_ctime_ns or old.st_nlink != new.st_nlink)
+    return old.st_ino != new.st_ino or old.st_ctime_ns != new.st_ctime_ns

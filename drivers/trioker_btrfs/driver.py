@@ -72,11 +72,11 @@ class Btrfs:
         return (found.change for found in compare(self._tree(key), self._tree(parent), self._guide(key)))
 
     def usage(self, key: str) -> Usage:
-        """What ``changes`` lists: the files' apparent bytes, as with overlay also of those whose mode alone was changed."""
+        """The apparent bytes of the files that were touched, as with overlay also of those whose mode alone was changed."""
         parent = self._parent(key)
         if parent is None:
             return Usage(*trees.measure(self._tree(key)))
-        return measure(compare(self._tree(key), self._tree(parent), self._guide(key)))
+        return measure(compare(self._tree(key), self._tree(parent), self._guide(key), read=False))
 
     def remove(self, key: str) -> None:
         """Renamed first, so that an interruption leaves what opening knows.

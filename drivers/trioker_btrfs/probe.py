@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import tempfile
 from pathlib import Path
 
@@ -11,15 +10,6 @@ from trioker_btrfs import quotas
 from trioker_btrfs.subvolumes import destroy, opened
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_SIZE = re.compile(r"([1-9][0-9]{0,17})([kmgt]?)b?", re.IGNORECASE)
-
-
-def parse_size(text: str) -> int:
-    """Bytes of "10G", "512m" or "1048576"; units are powers of 1024. Raises ValueError."""
-    found = _SIZE.fullmatch(text)
-    if not found:
-        raise ValueError(f"size={text!r} is not a size such as 10G")
-    return int(found[1]) << 10 * " kmgt".index(found[2].lower() or " ")
 
 
 def refusal(root: Path, *, limited: bool) -> str:

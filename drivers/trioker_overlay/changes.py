@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from trioker.linux.differences import differs, rewritten
 from trioker.linux.trees import Cursor, names, status, unroll
 from trioker.storage.driver import Change, Kind
 
@@ -31,14 +32,13 @@ def changes(upper: str, lowers: Sequence[str]) -> Iterator[Change]:
 def _compare(upper: Cursor, lowers: Sequence[Cursor], path: str, *, hidden: bool) -> _Walk:
     """``hidden`` where an opaque mark keeps the lower layers from showing here."""
     for name in _listing(upper, lowers if hidden else []):
-        change = _classify(upper, lowers, name, f"{path}/{name}", hidden=hidden)
-        if change is None:
-            continue
-        yield change
-        if change.kind is Kind.DELETED or not upper.enter(name):
+        kind = _classify(upper, lowers, name, hidden=hidden)
+        if kind is not None:
+            yield Change(f"{path}/{name}", kind)
+        if not upper.enter(name):
             continue
         inside = _enter(lowers, name)
-        yield _compare(upper, inside, change.path, hidden=hidden or _is_opaque(upper.fd))
+        yield _compare(upper, inside, f"{path}/{name}", hidden=hidden or _is_opaque(upper.fd))
         for lower in inside:
             lower.leave()
         if not upper.leave():
@@ -52,21 +52,25 @@ def _listing(upper: Cursor, lowers: Sequence[Cursor]) -> list[str]:
     return sorted(found, key=os.fsencode)
 
 
-def _classify(upper: Cursor, lowers: Sequence[Cursor], name: str, path: str, *, hidden: bool) -> Change | None:
-    top = status(upper.fd, name)
-    existed = _shows(lowers, name)
+def _classify(upper: Cursor, lowers: Sequence[Cursor], name: str, *, hidden: bool) -> Kind | None:
+    top, below = status(upper.fd, name), _showing(lowers, name)
     if top is None or _is_whiteout(top):
-        gone = existed and (hidden or top is not None)  # else it vanished while we looked
-        return Change(path, Kind.DELETED) if gone else None
-    return Change(path, Kind.MODIFIED if existed else Kind.ADDED)
+        gone = below is not None and (hidden or top is not None)  # else it vanished while we looked
+        return Kind.DELETED if gone else None
+    if below is None:
+        return Kind.ADDED
+    place, old = below
+    changed = differs(upper.fd, place, name, old, top) or rewritten(upper.fd, place, name, top)
+    return Kind.MODIFIED if changed else None  # copied up to be opened or touched, or for what is inside
 
 
-def _shows(lowers: Sequence[Cursor], name: str) -> bool:
+def _showing(lowers: Sequence[Cursor], name: str) -> tuple[int, os.stat_result] | None:
+    """The directory whose entry of that name shows in the parent, and the entry; None where it has none."""
     for lower in lowers:
         found = status(lower.fd, name)
         if found is not None:
-            return not _is_whiteout(found)
-    return False
+            return None if _is_whiteout(found) else (lower.fd, found)
+    return None
 
 
 def _enter(lowers: Sequence[Cursor], name: str) -> list[Cursor]:

@@ -22,6 +22,7 @@ from trioker.linux import trees
 from trioker.linux.mounts import MOST_DATA, MS_RDONLY
 from trioker.storage.driver import Change, Mount, UnpackTarget, Unsupported, Usage, Whiteouts, bind
 from trioker_overlay.changes import changes
+from trioker_overlay.quotas import Projects
 
 _ID_LENGTH = 16
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -49,12 +50,14 @@ stay in ``trusted.*`` (no ``userxattr``), which no process in a container may wr
 class Overlay:
     """The driver; open it with ``trioker_overlay.open_driver``, which makes sure that the host can do it."""
 
-    def __init__(self, root: Path, *, long_chains: bool = False) -> None:
-        """``long_chains`` where the kernel takes more layers than mount(2) has room for."""
+    def __init__(self, root: Path, *, long_chains: bool = False, size: int = 0) -> None:
+        """``long_chains`` where the kernel takes more layers than mount(2) has room for; ``size``: bytes a container may write, 0 is no limit."""
         self._root = os.path.abspath(root)
         self._long_chains = long_chains
         self._names = os.path.join(self._root, "l")
         os.makedirs(self._names, mode=0o700, exist_ok=True)
+        self._projects = Projects(self._root, size)
+        self._projects.sweep(self._root)
         trees.sweep(self._root)
         self._drop_dangling_names()
 
@@ -62,19 +65,22 @@ class Overlay:
         """One directory with two more in it. Raises Unsupported where the chain has grown too long to be mounted."""
         chain = self._chain_over(parent) if parent else ""
         self._refuse_too_long(key, chain)
-        home = self._path(key)
-        os.mkdir(home, 0o700)
-        _write_chain(
-            home, chain
-        )  # before diff: after a power cut a layer that lost its chain must not pass for a bottom layer
-        os.mkdir(f"{home}/diff", 0o755)
-        os.mkdir(f"{home}/work", 0o700)
-        if parent:
-            _imitate(self._path(parent, "diff"), f"{home}/diff")
+        with trees.making(self._root, key) as home:
+            self._projects.give(home)
+            _write_chain(home, chain)
+            os.mkdir(f"{home}/diff", 0o755)
+            os.mkdir(f"{home}/work", 0o700)
+            if parent:
+                _imitate(self._path(parent, "diff"), f"{home}/diff")
 
     def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
-        """An overlay, or a bind mount of diff for a bottom layer: overlayfs wants at least two layers."""
+        """An overlay, or a bind mount of diff for a bottom layer: overlayfs wants at least two layers.
+
+        Whoever asks for a writable one gets it limited: that is what sets a container apart from an image.
+        """
         chain = self._chain(key)
+        if not readonly:
+            self._projects.limit(self._path(key))
         if not chain:
             return bind(self._path(key, "diff"), readonly=readonly)
         if readonly:
@@ -95,7 +101,8 @@ class Overlay:
         return Usage(*trees.measure(self._path(key, "diff")))
 
     def remove(self, key: str) -> None:
-        """First the short name, then the tree: a name without a tree must not outlive this call."""
+        """First the limit and the short name, then the tree: neither must outlive it."""
+        self._projects.release(self._path(key))
         with suppress(FileNotFoundError):
             name = f"{self._names}/{key[:_ID_LENGTH]}"
             if os.readlink(name) == _target(key):
@@ -103,7 +110,7 @@ class Overlay:
         trees.discard(self._root, key)
 
     def keys(self) -> Iterable[str]:
-        """The layers that are there, whole or half-made."""
+        """The layers that are there; half-made ones have another name."""
         return [name for name in os.listdir(self._root) if _KEY.fullmatch(name)]
 
     def close(self) -> None:

@@ -6,9 +6,10 @@ import stat
 import tempfile
 from pathlib import Path
 
-from trioker.linux import syscalls, trees
+from trioker.linux import projects, syscalls, trees
 from trioker.linux.private import in_private_mounts
 from trioker_overlay.driver import OPTIONS
+from trioker_overlay.quotas import Projects, opened
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _WHY = {
@@ -16,6 +17,12 @@ _WHY = {
     errno.EPERM: "mounting is not permitted here (root with CAP_SYS_ADMIN is needed)",
     errno.EACCES: "mounting is not permitted here (root with CAP_SYS_ADMIN is needed)",
 }
+_TRIAL = 2**21
+"""Bytes of the limit that is tried."""
+_WHY_NOT = dict.fromkeys(("ext4", "f2fs"), ", whose own do not bind a daemon with CAP_SYS_RESOURCE")
+_NO_QUOTAS = (errno.ENOSYS, errno.ESRCH)
+_XFS_COUNTS = "/proc/fs/xfs/xqm"
+"""A file that is there when the kernel's xfs can count for anybody."""
 
 
 def refusal(root: Path) -> str:
@@ -39,6 +46,63 @@ def long_chains_work() -> bool:
     finally:
         os.close(context)
     return True
+
+
+def limit_refusal(root: Path) -> str:
+    """Why layers cannot be limited in ``root``, and what to do; empty if a limit holds there, or if the disk is too full to try.
+
+    On no other filesystem than xfs: ext4 and f2fs count projects too, but hold nobody to a limit who has CAP_SYS_RESOURCE, and overlayfs
+    writes with the rights of the daemon.
+    """
+    found = _filesystem(os.fspath(root))
+    why = _limit_refused(root) if found == "xfs" else f"and {root} is on {found}{_WHY_NOT.get(found, '')}"
+    return why and f"size= needs xfs with project quotas, {why}; btrfs can limit its layers too (-s btrfs)"
+
+
+def _limit_refused(root: Path) -> str:
+    try:
+        return _try_limit(root)
+    except OSError as error:
+        if error.errno in _FULL:
+            return ""
+        return f"and that under {root} has none: {_why_none(error)}"
+
+
+def _why_none(error: OSError) -> str:
+    if error.errno not in _NO_QUOTAS:
+        return error.strerror or repr(error)
+    if not os.path.exists(_XFS_COUNTS):
+        return "the kernel is built without CONFIG_XFS_QUOTA"
+    return "mount it anew with -o prjquota (the root filesystem: boot with rootflags=prjquota; Linux 5.14 or newer)"
+
+
+def _try_limit(root: Path) -> str:
+    with opened(os.fspath(root)) as fd:
+        found = projects.membership(fd)
+    if found.inherited:
+        return f"and {root} is itself in project {found.project}, whose limit its containers would leave"
+    trial = tempfile.mkdtemp(prefix=trees.REMOVING, dir=root)
+    limits = Projects(trial, _TRIAL)
+    try:
+        limits.give(trial)
+        limits.limit(trial)
+        if _is_refused(f"{trial}/file"):
+            return ""
+        return f"and that under {root} counts without holding anybody to a limit (mounted with pqnoenforce)"
+    finally:
+        limits.release(trial)
+        trees.remove_tree(trial)
+
+
+def _is_refused(path: str) -> bool:
+    """Whether a file that is larger than the limit cannot be written."""
+    try:
+        Path(path).write_bytes(bytes(2 * _TRIAL))
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        return True
+    return False
 
 
 def _try_out(root: Path) -> str:

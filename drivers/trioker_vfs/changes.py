@@ -1,11 +1,12 @@
-"""What differs between a copy and its original, told from their inodes; contents are not read."""
+"""What differs between a copy and its original, told from their inodes; contents are read only of what was touched and looks the same."""
 
 import os
 import stat
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from trioker.linux.trees import Cursor, attributes, facts, names, status, unroll
+from trioker.linux.differences import differs, rewritten
+from trioker.linux.trees import Cursor, facts, names, status, unroll
 from trioker.storage.driver import Change, Kind
 
 _Walk = Generator[Change | Generator[Any, None, None], None, None]
@@ -15,7 +16,7 @@ def changes(tree: str, parent: str, copied: int) -> Iterator[Change]:
     """Compare ``tree``, which may be changing meanwhile, with ``parent``, which is not.
 
     ``copied`` is when the copy was complete, in nanoseconds. What was touched since is looked at more closely: no process can set the time of
-    an inode's last change, so it tells of attributes, and of contents written under their old date.
+    an inode's last change.
     """
     with Cursor(tree) as now, Cursor(parent) as before:
         yield from unroll(_compare(now, before, "", copied))
@@ -60,24 +61,8 @@ def _classify(
         return Kind.DELETED if old else None
     if old is None:
         return Kind.ADDED
-    same = facts(old) == facts(new) and _target(before, name, old) == _target(now, name, new)
-    if same and new.st_ctime_ns >= copied:
-        same = not _rewritten(old, new, copied) and attributes(before, name) == attributes(now, name)
-    return None if same else Kind.MODIFIED
-
-
-def _rewritten(old: os.stat_result, new: os.stat_result, copied: int) -> bool:
-    """Whether a file may have other contents.
-
-    A name more or less touches it too; and what was touched at ``copied`` itself may be the copying's.
-    """
-    return stat.S_ISREG(new.st_mode) and new.st_ctime_ns > copied and new.st_nlink == old.st_nlink
-
-
-def _target(fd: int, name: str, found: os.stat_result) -> str:
-    if not stat.S_ISLNK(found.st_mode):
-        return ""
-    try:
-        return os.readlink(name, dir_fd=fd)
-    except OSError:  # replaced since
-        return ""
+    if facts(old) != facts(new):
+        return Kind.MODIFIED
+    touched = new.st_ctime_ns >= copied  # what was touched at that very moment may be the copying's
+    changed = touched and (differs(now, before, name, old, new) or rewritten(now, before, name, new))
+    return Kind.MODIFIED if changed else None

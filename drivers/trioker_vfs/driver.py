@@ -32,15 +32,14 @@ class Vfs:
 
     def create(self, key: str, parent: str | None) -> None:
         """Copy the parent; takes as long as the parent is large, less where the filesystem can share extents."""
-        home = f"{self._root}/{key}"
-        os.mkdir(home, 0o700)
-        if parent is None:
-            os.mkdir(f"{home}/tree", 0o755)
-            return
-        os.symlink(parent, f"{home}/parent")
-        os.mkdir(f"{home}/links")
-        copy_tree(self._tree(parent), f"{home}/tree", f"{home}/links")
-        trees.remove_tree(f"{home}/links")
+        with trees.making(self._root, key) as home:
+            if parent is None:
+                os.mkdir(f"{home}/tree", 0o755)
+                return
+            os.symlink(parent, f"{home}/parent")
+            os.mkdir(f"{home}/links")
+            copy_tree(self._tree(parent), f"{home}/tree", f"{home}/links")
+            trees.remove_tree(f"{home}/links")
 
     def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
         """A bind mount."""
@@ -52,7 +51,7 @@ class Vfs:
         return UnpackTarget(Path(self._tree(key)), Whiteouts.REMOVE)
 
     def changes(self, key: str) -> Iterator[Change]:
-        """A comparison of both trees, by what their inodes tell; contents are not read."""
+        """A comparison of both trees, by what their inodes tell first."""
         home = f"{self._root}/{key}"
         try:
             parent = os.readlink(f"{home}/parent")
@@ -70,7 +69,7 @@ class Vfs:
         trees.discard(self._root, key)
 
     def keys(self) -> Iterable[str]:
-        """The layers that are there, whole or half-made."""
+        """The layers that are there; half-made ones have another name."""
         return [name for name in os.listdir(self._root) if _KEY.fullmatch(name)]
 
     def close(self) -> None:

@@ -9,7 +9,6 @@ from trioker.storage.driver import Change, Kind, Unsupported, Usage
 from trioker_btrfs import open_driver
 from trioker_btrfs.changes import compare, measure
 from trioker_btrfs.guide import Guide
-from trioker_btrfs.probe import parse_size
 
 OLD = 1_000_000_000_123_456_789
 
@@ -30,19 +29,6 @@ def trees(tmp_path):
 
 def told(now: Path, before: Path | None, guide: Guide | None = None) -> list[Change]:
     return [found.change for found in compare(str(now), before and str(before), guide)]
-
-
-@pytest.mark.parametrize(
-    ("text", "size"), [("1048576", 2**20), ("10G", 10 * 2**30), ("512m", 2**29), ("3kb", 3072), ("2T", 2**41)]
-)
-def test_a_size_is_bytes_or_has_a_unit(text, size):
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "0", "-1", "1.5G", "G", "10 G", "1e9", "10X", "\u0661"])
-def test_what_is_no_size_is_refused_by_name(text):
-    with pytest.raises(ValueError, match="is not a size such as 10G"):
-        parse_size(text)
 
 
 def test_an_unknown_option_is_refused(tmp_path):

@@ -8,6 +8,7 @@ from polling import wait_until
 
 from trioker.linux.trees import remove_tree
 from trioker.storage.driver import Change, Kind, Unsupported
+from trioker.testing.driver_suite.files import deepen
 from trioker_vfs import open_driver
 
 BASE, CHILD = "a" * 64, "b" * 64
@@ -109,16 +110,9 @@ def test_strange_names_and_kinds_are_copied(driver, base):
 
 
 def test_a_tree_deeper_than_the_stack_is_copied_compared_and_removed(driver, base):
-    fd = os.open(base, os.O_RDONLY)
-    for _ in range(DEPTH):
-        os.mkdir("deep", dir_fd=fd)
-        below = os.open("deep", os.O_RDONLY, dir_fd=fd)
-        os.close(fd)
-        fd = below
-    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
-    os.close(fd)
+    deepen(base, DEPTH, "file")
     copy = copy_of(driver)
-    assert driver.usage(CHILD).entries == DEPTH + 1
+    assert driver.usage(CHILD).entries == 2 * DEPTH
     (copy / "new").touch()
     assert list(driver.changes(CHILD)) == [Change("/new", Kind.ADDED)]
     driver.remove(CHILD)
@@ -197,11 +191,18 @@ def _is_past(file: Path, moment: int) -> bool:
     return file.stat().st_ctime_ns > moment
 
 
-def test_another_name_for_a_file_is_no_change_of_it(driver, base):
+def test_a_file_changes_with_a_name_it_gets_and_not_with_one_it_loses(driver, base):
     (base / "file").write_text("one")
+    (base / "lost").write_text("two")
+    os.link(base / "lost", base / "kept")
     copy = copy_of(driver)
     os.link(copy / "file", copy / "same")
-    assert list(driver.changes(CHILD)) == [Change("/same", Kind.ADDED)]
+    (copy / "lost").unlink()
+    assert list(driver.changes(CHILD)) == [
+        Change("/file", Kind.MODIFIED),
+        Change("/lost", Kind.DELETED),
+        Change("/same", Kind.ADDED),
+    ]
 
 
 def test_a_file_that_became_a_directory_is_modified_and_its_entries_are_new(driver, base):

@@ -277,6 +277,25 @@ async def test_a_new_daemon_finds_what_runs_what_ended_and_what_is_lost(house, b
     assert survivor.signals == [signal.SIGKILL]
 
 
+async def test_after_a_power_cut_a_container_has_the_files_of_its_image_again(house, build, caplog):
+    names = [(await house.containers.create(DATE)).id, await start_with(house, DATE, FakeProcess())]
+    fresh, lost = (house.containers.get(name).id for name in names)
+    later = build(records=house.records)
+    await later.containers.recover()
+    assert later.layers.parents == dict.fromkeys((fresh, lost), house.images.image.layer)
+    assert not later.containers.get(fresh).state.error
+    assert "has those of its image again" in later.containers.get(lost).state.error
+    assert sum("has those of its image again" in each for each in caplog.messages) == 2
+
+
+async def test_the_files_of_what_runs_are_left_alone(house, build):
+    name = await start_with(house, DATE, FakeProcess())
+    house.runtime.survivors = {house.containers.get(name).id: FakeProcess()}
+    later = build(records=house.records, runtime=house.runtime)
+    await later.containers.recover()
+    assert later.layers.parents == {}
+
+
 async def test_a_removal_cut_short_is_finished_by_the_next_daemon(house, build):
     created = await house.containers.create(DATE)
     record = house.containers.get(created.id)

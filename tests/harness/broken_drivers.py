@@ -116,6 +116,32 @@ class Busy(Vfs):
         yield from super().changes(key)
 
 
+class Dated(Vfs):
+    """What has its old date is the same to it."""
+
+    def changes(self, key):
+        parent = os.readlink(f"{self._root}/{key}/parent")
+        for change in super().changes(key):
+            if change.kind is not Kind.MODIFIED or self._date(key, change) != self._date(parent, change):
+                yield change
+
+    def _date(self, key, change):
+        return os.lstat(self._tree(key) + change.path).st_mtime_ns
+
+
+class CopiedUp(Vfs):
+    """Tells what was touched, as an upper layer of overlayfs has it."""
+
+    def changes(self, key):
+        told = dict(super().changes(key))
+        copied = os.stat(f"{self._root}/{key}").st_mtime_ns
+        for place, inside, files in os.walk(self._tree(key)):
+            for name in (*inside, *files):
+                if os.lstat(f"{place}/{name}").st_ctime_ns > copied:
+                    told.setdefault(f"{place}/{name}"[len(self._tree(key)) :], Kind.MODIFIED)
+        return (Change(path, told[path]) for path in sorted(told))
+
+
 class WithoutDevices(Untouched):
     def spoil(self, path):
         if stat.S_ISBLK(os.lstat(path).st_mode):
@@ -353,6 +379,9 @@ FAULTS = {
     "a_directory_made_anew_hides_its_old_entries": WithoutDeletions,
     "a_path_that_changes_its_kind_is_modified": WithoutAdditions,
     "every_changed_fact_is_a_modification": WithoutModifications,
+    "content_under_its_old_date_is_told": Dated,
+    "what_was_touched_and_is_the_same_is_not_told": CopiedUp,
+    "a_file_with_one_name_more_is_modified": Dated,
     "random_changes_are_told_as_a_walk_of_both_trees_finds_them": WithoutDeletions,
     "data_outlives_the_driver": Ephemeral,
     "removing_takes_one_tree_and_may_be_repeated": OnceOnly,

@@ -59,7 +59,9 @@ class Lab:
         return key
 
     async def write(self, key, tar, directory="/", **how):
-        return await self.runtime.write(self.layers.mounts(key, readonly=False), once(tar), directory=directory, **how)
+        return await self.runtime.write(
+            await self.layers.mounts(key, readonly=False), once(tar), directory=directory, **how
+        )
 
     async def pack(self, key, **what):
         """The tar's bytes."""
@@ -68,7 +70,7 @@ class Lab:
         async def keep(piece):
             pieces.append(piece)
 
-        await self.runtime.pack(self.layers.mounts(key, readonly=True), keep, **what)
+        await self.runtime.pack(await self.layers.mounts(key, readonly=True), keep, **what)
         return b"".join(pieces)
 
     async def difference(self, key):

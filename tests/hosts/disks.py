@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from btrfs_disk import MIB, make_disk
 from cpio import Member, archive
 
 CACHE = Path(__file__).parent.parent.parent / ".cache" / "hosts"
@@ -35,6 +36,7 @@ OPTIONS = (
     *(f"--dpkgopt=path-exclude=/usr/share/{each}/*" for each in ("doc", "man", "locale")),
 )
 ROOT_SIZE, DATA_SIZE = "1G", "2G"  # of files with holes
+BTRFS_SIZE, XFS_SIZE = 2048 * MIB, 512 * MIB
 DRIVERS = ("virtio_pci", "virtio_blk", "virtio_console")
 """What the kernel has not built in and needs to reach its disks and us; for all else it calls modprobe."""
 
@@ -76,6 +78,20 @@ def disk_of(tree: Path, image: Path) -> Path:
 def empty_disk(image: Path) -> Path:
     """A disk with nothing on it."""
     return _format(image, DATA_SIZE)
+
+
+def btrfs_disk(image: Path) -> Path:
+    """One with btrfs, which the guest has no program to make."""
+    make_disk(image, BTRFS_SIZE)
+    return image
+
+
+def xfs_disk(image: Path) -> Path:
+    """One with xfs, the same."""
+    with image.open("xb") as file:
+        file.truncate(XFS_SIZE)
+    _run(["mkfs.xfs", "-q", str(image)])
+    return image
 
 
 def faults(image: Path) -> str:

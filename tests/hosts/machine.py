@@ -36,6 +36,8 @@ class Disks(NamedTuple):
     brought: Path
     data: Path
     """Keeps what was written to it after the machine has gone."""
+    others: tuple[Path, ...] = ()
+    """So do these, from /dev/vdd on; what is on them is up to those who use them."""
 
 
 class Machine:
@@ -148,6 +150,7 @@ def _command(disks: Disks, console: Path, port: int, doors: Mapping[int, int]) -
     Flushes are not passed on to this host's disk: what qemu was given outlives qemu anyhow. So a power cut takes what the guest's kernel
     has not written yet; that a disk forgets what it has not flushed is not played."""
     drives = [f"file={disks.base.root},readonly=on", f"file={disks.brought},readonly=on", f"file={disks.data}"]
+    drives += [f"file={each}" for each in disks.others]
     world = f"guestfwd=tcp:{WORLD}:80-cmd:echo {WORLD_SAYS}"
     forwards = [f"hostfwd=tcp:127.0.0.1:{ours}-{ADDRESS}:{door}" for door, ours in doors.items()]
     return [

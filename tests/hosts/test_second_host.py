@@ -5,13 +5,14 @@ Each deed is a function of the modules in ``guest/``, which run there; what it a
 
 import itertools
 import random
+import re
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from disks import base, disk_of, empty_disk
+from disks import base, btrfs_disk, disk_of, empty_disk, xfs_disk
 from machine import DOORS, Disks, Machine, switched_on
 
 pytestmark = pytest.mark.root
@@ -33,8 +34,9 @@ DEEDS = (
     "trees.build",
     "users.remapped",
 )
+ON_XFS = ("begin", "a_hog", "a_build", "death", "end")
 CUTS = 2
-BEFORE_A_CUT = 12
+BEFORE_A_CUT, FEW = 12, 4
 """Images acknowledged, about."""
 
 
@@ -42,9 +44,9 @@ BEFORE_A_CUT = 12
 def host(pyz: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """One machine with one disk of data for all tests; in the end it goes down as a host does."""
     directory = tmp_path_factory.mktemp("second-host")
-    with switched_on(
-        Disks(base(), brought(pyz, directory), empty_disk(directory / "data")), directory / "log"
-    ) as machine:
+    others = (btrfs_disk(directory / "btrfs"), xfs_disk(directory / "xfs"))
+    disks = Disks(base(), brought(pyz, directory), empty_disk(directory / "data"), others)
+    with switched_on(disks, directory / "log") as machine:
         yield machine
         machine.switch_off()
 
@@ -84,6 +86,11 @@ def test_it_holds_on_version_2(engine: Machine, deed: str) -> None:
     engine.do(deed)
 
 
+def test_overlay_limits_what_a_container_writes_on_xfs(host: Machine) -> None:
+    for deed in ON_XFS:
+        host.do(f"xfs.{deed}")
+
+
 def test_published_ports_are_open_to_the_world_also_while_the_daemon_is_dead(engine: Machine) -> None:
     container = engine.do("network.publish", *DOORS)
     for deed in ("host.kill", "host.start"):
@@ -114,9 +121,44 @@ def test_power_cuts_lose_nothing_that_was_acknowledged(engine: Machine) -> None:
     engine.do("power.remove_images")
 
 
-def images_until_a_cut(engine: Machine, first: int, moments: random.Random) -> list[str]:
+def test_power_cuts_lose_nothing_on_btrfs_and_harm_no_store_on_its_move(engine: Machine) -> None:
+    moments = random.Random(5)
+    start_on_btrfs(engine, "-s", "btrfs")
+    images = images_until_a_cut(engine, 0, moments, FEW)
+    engine.switch_on()
+    start_on_btrfs(engine)
+    engine.do("power.check_images", images)
+    containers = engine.do("moves.make_containers")
+    engine.do("moves.end_daemon")
+    cut_at_the_end_of_a_move(engine, moments)
+    engine.switch_on()
+    start_on_btrfs(engine)
+    engine.do("power.check_images", images)
+    engine.do("moves.check_containers", containers)
+    engine.do("moves.end_daemon")
+    assert "overlay" in engine.do("moves.migrate", "overlay")
+    engine.do("host.leave_btrfs")
+    engine.do("host.start")
+
+
+def start_on_btrfs(engine: Machine, *flags: str) -> None:
+    engine.do("host.move_to_btrfs", *flags)
+    engine.do("host.start")
+
+
+def cut_at_the_end_of_a_move(engine: Machine, moments: random.Random) -> None:
+    """Cut the power a moment after the last layer was moved to overlay: before, in or after the switch to it."""
+    for line in engine.follow("moves.migrate", "overlay"):
+        number, total, word = re.findall(r"(\d+)/(\d+) (\w+)", line)[0]
+        if word == "Moved" and number == total:
+            break
+    time.sleep(moments.uniform(0, 0.5))
+    engine.cut_power()
+
+
+def images_until_a_cut(engine: Machine, first: int, moments: random.Random, about: int = BEFORE_A_CUT) -> list[str]:
     """Names of those that were acknowledged when the power went, at a moment that has nothing to do with what went on."""
-    wanted = BEFORE_A_CUT + moments.randrange(4)
+    wanted = about + moments.randrange(4)
     images = engine.follow("power.make_images", first)
     acknowledged = list(itertools.islice(images, wanted))
     time.sleep(moments.uniform(0, 1.0))

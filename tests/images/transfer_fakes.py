@@ -66,7 +66,8 @@ class TarLayers(FakeLayers):
             key, self.parents[key], ready=True, chain=self.chains.get(key, ""), diff=self.diffs.get(key, "")
         )
 
-    def mounts(self, key, *, readonly):
+    async def mounts(self, key, *, readonly):
+        await trio.lowlevel.checkpoint()
         return [key]
 
     async def changes(self, key):

@@ -8,8 +8,9 @@ import tarfile
 import pytest
 from archives import FORMATS, archive, grow_tree, member, pieces, snapshot
 
+from trioker.launcher.making import Held
 from trioker.launcher.tar_header import BadArchive
-from trioker.launcher.unpack import Unpacked, unpack
+from trioker.launcher.unpack import unpack
 from trioker.launcher.whiteouts import RemovingWhiteouts
 
 DIRECTORY = tarfile.DIRTYPE
@@ -68,7 +69,7 @@ def test_what_pythons_tarfile_writes_comes_out(form, tmp_path, target):
         os.utime(each, (5, 5), follow_symlinks=False)
     with tarfile.open(tmp_path / "made.tar", "w", format=form) as made:
         made.add(source, ".")
-    assert unpacked((tmp_path / "made.tar").read_bytes(), target) == Unpacked(size=2000, entries=5)
+    assert unpacked((tmp_path / "made.tar").read_bytes(), target) == Held(size=2000, entries=5)
     assert snapshot(target) == snapshot(source)
 
 

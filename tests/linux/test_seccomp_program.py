@@ -17,9 +17,9 @@ EPERM, ENOSYS = ERROR | errno.EPERM, ERROR | errno.ENOSYS
 VERDICTS = {"allow": ALLOW, "EPERM": EPERM, "ENOSYS": ENOSYS}
 
 
-def run(program: bytes, arch: int, number: int, argument: int = 0) -> int:
+def run(program: bytes, arch: int, number: int, argument: int = 0, second: int = 0) -> int:
     """What the kernel would answer; struct seccomp_data is number, architecture, instruction pointer, six arguments."""
-    data = struct.pack("=IIQ6Q", number, arch, 0, argument, 0, 0, 0, 0, 0)
+    data = struct.pack("=IIQ6Q", number, arch, 0, argument, second, 0, 0, 0, 0)
     code = list(struct.iter_unpack("=HBBI", program))
     accumulator = at = 0
     while True:
@@ -212,3 +212,19 @@ def test_the_generic_numbers_are_those_of_the_kernels_header():
     }
     table = numbers("aarch64")
     assert {name: table.get(name) for name in facts} == facts
+
+
+@pytest.mark.parametrize("capabilities", [DEFAULT, NUMBERS.keys()], ids=["default", "all"])
+@pytest.mark.parametrize(
+    "request_", [0x40086602, 0x401C5820, 0xFFFFFFFF_40086602], ids=["flags", "project", "upper-half"]
+)
+def test_no_file_leaves_its_project(arch, capabilities, request_):
+    answer = run(seccomp.assemble(arch, capabilities), ARCHES[arch], numbers(arch)["ioctl"], second=request_)
+    assert answer == ERROR | errno.EOPNOTSUPP
+
+
+@pytest.mark.parametrize(
+    "request_", [0x80086601, 0x801C581F, 0x5401, 0x40086601], ids=["getflags", "getproject", "tcgets", "near"]
+)
+def test_other_requests_are_the_files_affair(arch, request_):
+    assert run(seccomp.assemble(arch, DEFAULT), ARCHES[arch], numbers(arch)["ioctl"], 0x40086602, request_) == ALLOW

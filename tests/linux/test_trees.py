@@ -4,21 +4,10 @@ from pathlib import Path
 import pytest
 
 from trioker.linux import trees
+from trioker.testing.driver_suite.files import deepen
 
 DEPTH = 2000
 """Twice Python's recursion limit, and with these names twice the longest path."""
-
-
-def deepen(root: Path, depth: int = DEPTH) -> None:
-    """A chain of directories, each with a file beside the next."""
-    fd = os.open(root, os.O_RDONLY)
-    for _ in range(depth):
-        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
-        os.mkdir("deep", dir_fd=fd)
-        below = os.open("deep", os.O_RDONLY, dir_fd=fd)
-        os.close(fd)
-        fd = below
-    os.close(fd)
 
 
 def open_descriptors() -> int:
@@ -36,7 +25,7 @@ def make_strange_entries(root: Path) -> None:
 def test_a_tree_deeper_than_the_recursion_limit_is_measured_and_removed(tmp_path):
     root = tmp_path / "tree"
     root.mkdir()
-    deepen(root)
+    deepen(root, DEPTH, "file")
     before = open_descriptors()
     assert trees.measure(root) == trees.Size(0, 2 * DEPTH)
     trees.remove_tree(root)
@@ -92,6 +81,29 @@ def test_an_interrupted_removal_is_finished_by_the_sweep(tmp_path):
 def test_a_discarded_tree_is_gone(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     trees.discard(tmp_path, "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tree_is_there_when_it_is_whole(tmp_path):
+    with trees.making(tmp_path, "a") as path:
+        Path(path, "file").touch()
+        assert not (tmp_path / "a").exists()
+    assert [str(each.relative_to(tmp_path)) for each in sorted(tmp_path.rglob("*"))] == ["a", "a/file"]
+
+
+def test_nothing_stays_of_a_tree_that_could_not_be_made_or_is_there_already(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError), trees.making(tmp_path, "c") as path:
+        Path(path).write_bytes(b"")
+    with pytest.raises(OSError, match="not empty"), trees.making(tmp_path, "a"):
+        pass
+    assert [str(each.relative_to(tmp_path)) for each in sorted(tmp_path.rglob("*"))] == ["a", "a/b"]
+
+
+def test_a_tree_whose_making_was_interrupted_is_removed_by_the_sweep(tmp_path):
+    maker = trees.making(tmp_path, "a")
+    Path(maker.__enter__(), "file").touch()
+    trees.sweep(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

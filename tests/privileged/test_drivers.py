@@ -122,6 +122,17 @@ def test_the_names_of_128_layers_fit_into_the_links_of_xfs(on_disk):
     )
 
 
+def test_a_size_is_refused_where_xfs_does_not_count(on_disk):
+    def work(place):
+        with pytest.raises(
+            Unsupported, match=r"has none: (mount it anew with -o prjquota|.* without CONFIG_XFS_QUOTA)"
+        ):
+            trioker_overlay.open_driver(place, {"size": "10G"})
+        assert os.listdir(place) == []
+
+    on_disk(work, "mkfs.xfs")
+
+
 def test_vfs_shares_extents_where_the_filesystem_can(on_disk):
     def work(place):
         driver = trioker_vfs.open_driver(place / "vfs", {})

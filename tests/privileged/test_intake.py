@@ -6,10 +6,9 @@ import hashlib
 import lzma
 import os
 import signal
-from contextlib import contextmanager
 
 import pytest
-from archives import archive, member, unpack_bytes
+from archives import archive, fed, member, unpack_bytes
 from forked import in_child
 from polling import wait_until
 
@@ -23,24 +22,6 @@ TAR = archive(member("a", os.urandom(3_000_000)), member("b", b"x" * 700))
 
 def digest(data):
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
-@contextmanager
-def fed(data):
-    """A pipe with these bytes in it, written by another process."""
-    reader, writer = os.pipe()
-    feeder = os.fork()
-    if feeder == 0:
-        os.close(reader)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        try:
-            with open(writer, "wb") as file:
-                file.write(data)
-        finally:
-            os._exit(0)
-    os.close(writer)
-    yield reader
-    os.waitpid(feeder, 0)
 
 
 def take_in(data, root):

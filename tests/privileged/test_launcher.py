@@ -5,7 +5,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from launcher_lab import Lab, wait_until
+from launcher_lab import Lab
+from polling import wait_until
 
 from trioker.launcher.logfile import LogSnapshot
 from trioker.linux.mounts import MS_BIND, Mount
@@ -19,7 +20,7 @@ def lab(tmp_path):
     lab = Lab(tmp_path / "lab")
     yield lab
     lab.close()
-    wait_until(lambda: not lab.processes())
+    wait_until(lambda: not lab.processes(), "the end of its processes")
     assert Path("/proc/self/mountinfo").read_text() == before
     assert not lab.cgroups()
 

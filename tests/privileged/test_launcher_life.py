@@ -11,7 +11,8 @@ import termios
 from pathlib import Path
 
 import pytest
-from launcher_lab import DEADLINE, Lab, parent, wait_until
+from launcher_lab import DEADLINE, Lab, parent
+from polling import wait_until
 
 from trioker.launcher.logfile import LogSnapshot
 
@@ -23,7 +24,7 @@ def lab(tmp_path):
     lab = Lab(tmp_path / "lab")
     yield lab
     lab.close()
-    wait_until(lambda: not lab.processes())
+    wait_until(lambda: not lab.processes(), "the end of its processes")
     assert not lab.cgroups()
 
 
@@ -75,7 +76,7 @@ def test_a_terminal_is_the_containers_own_and_is_resized_by_its_master(lab):
 
 def test_a_terminals_interrupt_key_reaches_the_foreground(lab):
     line = lab.launch("one", "sh", "-c", "sleep 1000; echo over $?", tty=True)
-    wait_until(lambda: children(line.started["pid"]))
+    wait_until(lambda: children(line.started["pid"]), "a child")
     os.write(line.fds["stdin"], b"\x03")
     output, _ = line.rest()
     assert b"^C" in output[1]
@@ -87,7 +88,7 @@ def children(pid):
 
 def test_without_being_asked_for_no_output_is_sent(lab):
     line = lab.launch("one", "sh", "-c", "echo secret; read x; echo shown; read x", attached=False, open_stdin=True)
-    wait_until(lambda: b"secret" in log_of(lab, "one"))
+    wait_until(lambda: b"secret" in log_of(lab, "one"), "the first line")
     line.tell("attach")
     attached = line.hear()
     assert attached["event"] == "attached"
@@ -142,7 +143,7 @@ def test_output_is_complete_and_the_exit_recorded_without_any_daemon(lab):
     lab.control.close()
     lab.zygote.wait(DEADLINE)
     os.write(line.fds["stdin"], b"\n")
-    wait_until((lab.path / "one" / "run" / "exit.json").exists)
+    wait_until((lab.path / "one" / "run" / "exit.json").exists, "the exit file")
     assert lab.record("one")["code"] == 5
     assert log_of(lab, "one") == b"".join(b"%d\n" % each for each in range(1, 100001))
 
@@ -150,13 +151,13 @@ def test_output_is_complete_and_the_exit_recorded_without_any_daemon(lab):
 def test_a_daemon_gone_before_the_start_is_no_reason_not_to_start(lab):
     line = lab.order(lab.spec("one", "sh", "-c", "exit 6"))
     line.sock.close()
-    wait_until((lab.path / "one" / "run" / "exit.json").exists)
+    wait_until((lab.path / "one" / "run" / "exit.json").exists, "the exit file")
     assert lab.record("one")["code"] == 6
 
 
 def test_a_daemon_that_takes_nothing_is_cut_off_and_the_container_goes_on(lab):
     line = lab.launch("one", "sh", "-c", "seq 1 1000000; exit 4", log_size=2**30)
-    wait_until((lab.path / "one" / "run" / "exit.json").exists)
+    wait_until((lab.path / "one" / "run" / "exit.json").exists, "the exit file")
     assert lab.record("one")["code"] == 4
     assert log_of(lab, "one") == b"".join(b"%d\n" % each for each in range(1, 1000001))
     _, last = line.rest()
@@ -183,7 +184,7 @@ def test_a_killed_monitor_takes_its_container_along(lab):
     assert line.hear() is None
     # What it left is in the record, for the daemon to remove.
     for directory in lab.record("one", "running.json")["cgroups"]:
-        wait_until(lambda directory=directory: not Path(directory, "cgroup.procs").read_text())
+        wait_until(lambda directory=directory: not Path(directory, "cgroup.procs").read_text(), "its end")
         os.rmdir(directory)
 
 
@@ -192,7 +193,7 @@ def test_what_waits_for_an_order_is_replaced_when_killed(lab, killed):
     before = settled(lab)
     os.kill(before[killed], signal.SIGKILL)
     # With one of the two the other goes, too.
-    wait_until(lambda: set(before.values()).isdisjoint(settled(lab).values()))
+    wait_until(lambda: set(before.values()).isdisjoint(settled(lab).values()), "other processes")
     assert lab.run("one", "true") == ("", 0)
 
 
@@ -204,7 +205,7 @@ def settled(lab):
         found.update({name: named(lab, name) for name in ("trioker-init", "trioker-monitor")})
         return all(len(pids) == 1 for pids in found.values())
 
-    wait_until(complete)
+    wait_until(complete, "all of it")
     return {name: pid for name, (pid,) in found.items()}
 
 

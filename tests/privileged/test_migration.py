@@ -270,13 +270,14 @@ def test_a_daemon_with_another_driver_says_how_to_move_and_both_copies_may_stay(
         assert daemon.api.run("cat", "/etc/motd") == (0, b"hello from the image\n")
 
 
-def test_a_full_disk_ends_it_and_harms_nothing(pyz: Path, tmp_path: Path):
+def test_a_full_disk_ends_it_and_harms_nothing_and_with_room_it_goes_on(pyz: Path, tmp_path: Path):
     image = tmp_path / "disk.img"
     with image.open("xb") as file:
-        file.truncate(64 * MIB)
+        file.truncate(96 * MIB)
     subprocess.run(["mkfs.ext4", "-q", image], check=True)
     with mounted(image, tmp_path / "disk") as disk:
         (disk / "daemon").mkdir()
+        (disk / "ballast").write_bytes(bytes(25 * MIB))
         with running_daemon(pyz, disk / "daemon", "-s", "overlay") as daemon:
             daemon.api.import_image(busybox_tar(), "base")
             container = daemon.api.create("dd", "if=/dev/urandom", "of=/big", "bs=1M", "count=30")
@@ -288,6 +289,38 @@ def test_a_full_disk_ends_it_and_harms_nothing(pyz: Path, tmp_path: Path):
             assert status == 1
             assert f"layer {container[:12]} could not be moved" in said
             assert "No space left on device" in said
+            assert f"{daemon.root}/storage/vfs has room for " in said
+            assert "what is still to be moved, 1 layers, takes 31.5 MB or more" in said
             assert "The store is as it was" in said
+            daemon.flags = ()
             daemon.start()
             assert different(look(daemon.api), before) == []
+            daemon.stop()
+            (disk / "ballast").unlink()
+            assert migrate(daemon, "vfs")[0] == 0
+            assert stored(daemon) == ["driver", "lock", "vfs"]
+            daemon.start()
+            assert different(look(daemon.api), before) == []
+
+
+def test_what_a_driver_that_is_gone_had_begun_keeps_nobody_from_moving_elsewhere(pyz: Path, disk: Path):
+    with running_daemon(pyz, disk, "-s", "overlay") as daemon:
+        daemon.api.import_image(busybox_tar(), "base")
+        daemon.stop()
+        daemon.flags = ()
+        layer = daemon.root / "storage/gone/layer"
+        layer.mkdir(parents=True)
+        subprocess.run(["btrfs", "subvolume", "create", layer / "tree"], check=True, stdout=subprocess.DEVNULL)
+        (layer / "tree/file").touch()
+        (daemon.root / "storage/migration").write_text(f"overlay gone\n{'a' * 64} sha256:1\n")
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", layer], check=True)
+        status, said = migrate(daemon, "vfs")
+        subprocess.run(["umount", layer], check=True)
+        assert (status, f"storage/gone could not be removed ({layer} is mounted there): " in said) == (1, True), said
+        status, said = migrate(daemon, "vfs")
+        assert status == 0, said
+        assert said.startswith(
+            "gone: no storage driver 'gone'; there are: btrfs, overlay, vfs. Its directory is removed as files"
+        )
+        assert stored(daemon) == ["driver", "lock", "vfs"]
+        daemon.start()

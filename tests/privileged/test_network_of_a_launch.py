@@ -10,7 +10,8 @@ from ipaddress import IPv4Interface
 
 import pytest
 from forked import in_child
-from launcher_lab import DEADLINE, PROJECT, START, Lab, wait_until
+from launcher_lab import DEADLINE, PROJECT, START, Lab
+from polling import wait_until
 
 from trioker.launcher.network import Port
 from trioker.linux import links, netlink
@@ -61,8 +62,8 @@ def on_a_bridge(test):
                 sock.request(links.set_up(bridge), links.add_address(bridge, IPv4Interface(f"{GATEWAY}/16")))
             with contextlib.closing(Bridged(tmp_path / "lab")) as lab:
                 test(lab)
-            wait_until(lambda: not lab.processes())
-            wait_until(lambda: not ends())
+            wait_until(lambda: not lab.processes(), "the end of its processes")
+            wait_until(lambda: not ends(), "the end of all links")
             return True
 
         assert in_child(run)
@@ -73,7 +74,7 @@ def on_a_bridge(test):
 
 @on_a_bridge
 def test_a_link_waits_for_the_order_up_and_without_addresses_and_then_has_what_was_ordered(lab):
-    wait_until(lambda: [each for each in ends() if each.running])
+    wait_until(lambda: [each for each in ends() if each.running], "a link that is up")
     [waiting] = ends()
     assert (waiting.name.startswith("tkabcde"), waiting.mtu, waiting.further_names) == (True, 1400, ())
     text = lab.sh("one", LOOK, network=LINK)
@@ -90,7 +91,7 @@ def test_the_daemon_finds_the_hosts_end_by_its_further_name_as_long_as_the_conta
     with Netlink(netlink.ROUTE) as sock:
         assert links.link(sock, LINK[0]).running
     os.kill(line.started["pid"], signal.SIGKILL)
-    wait_until(lambda: all(not each.further_names for each in ends()))
+    wait_until(lambda: all(not each.further_names for each in ends()), "links without a container")
 
 
 @on_a_bridge
@@ -114,7 +115,7 @@ def test_with_ipv6_it_takes_no_routes_from_others(lab):
 
 @on_a_bridge
 def test_an_order_without_a_network_leaves_no_link(lab):
-    wait_until(ends)
+    wait_until(ends, "a link")
     assert lab.sh("one", "ls /sys/class/net") == "lo\n"
 
 
@@ -130,7 +131,7 @@ def test_many_orders_at_once_each_get_a_link(lab):
 
 @on_a_bridge
 def test_a_bridge_that_is_gone_is_a_failed_launch_which_says_so(lab):
-    wait_until(ends)
+    wait_until(ends, "a link")
     [waiting] = ends()
     subprocess.run(["ip", "link", "del", waiting.name], check=True, timeout=DEADLINE)
     subprocess.run(["ip", "link", "del", "lab0"], check=True, timeout=DEADLINE)
@@ -142,11 +143,11 @@ def test_a_bridge_that_is_gone_is_a_failed_launch_which_says_so(lab):
 
 @on_a_bridge
 def test_a_launcher_that_is_killed_leaves_no_link(lab):
-    wait_until(ends)
+    wait_until(ends, "a link")
     lab.zygote.kill()
     lab.control.close()
     lab.zygote.wait(DEADLINE)
-    wait_until(lambda: not ends())
+    wait_until(lambda: not ends(), "the end of all links")
     lab.start()
 
 

@@ -1,6 +1,8 @@
 """Strangers' drivers that are broken: they harm nobody who did not choose them, and nobody's daemon who did."""
 
+import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 from api_client import Api, dial
 from busybox import busybox_tar
-from daemon import Daemon, running_daemon
+from daemon import STOPS_WITHIN, Daemon, running_daemon
 from polling import wait_until
 
 pytestmark = pytest.mark.root
@@ -26,9 +28,8 @@ BROKEN = {
 }
 
 MOODY = """
-import itertools, os, time
+import os, sys, threading, time
 from pathlib import Path
-from trioker.storage.driver import Change, Kind
 from trioker_vfs import Vfs
 
 class Moody(Vfs):
@@ -37,22 +38,38 @@ class Moody(Vfs):
     def _mood(self):
         return Path(self._root, "../mood").read_text()
 
+    def _hang(self, method):
+        if self._mood() == f"{method} hangs":
+            Path(self._root, "../hanging").touch()
+            time.sleep(3600)
+
     def create(self, key, parent):
+        self._hang("create")
         match self._mood():
             case "create raises": raise RuntimeError("no mood")
             case "create exits": raise SystemExit(3)
             case "create fails": raise OSError(5, "Input/output error")
         super().create(key, parent)
 
+    def remove(self, key):
+        self._hang("remove")
+        super().remove(key)
+
+    def keys(self):
+        self._hang("keys")
+        return super().keys()
+
+    def close(self):
+        self._hang("close")
+
     def mounts(self, key, *, readonly):
+        self._hang("mounts")
         return ["/", None] if self._mood() == "mounts is nonsense" else super().mounts(key, readonly=readonly)
 
     def changes(self, key):
-        if self._mood() == "changes repeats":
-            return itertools.repeat(Change("/again", Kind.ADDED))
-        if self._mood() == "changes hangs":
-            Path(self._root, "../hanging").touch()
-            time.sleep(3600)
+        if self._mood() == "changes is nonsense":
+            return ["/again"]
+        self._hang("changes")
         return super().changes(key)
 
     def usage(self, key):
@@ -60,7 +77,13 @@ class Moody(Vfs):
 
 def open_driver(root, options):
     (root / "../mood").touch()
-    return Moody(root)
+    driver = Moody(root)
+    driver._hang("open")
+    if driver._mood() == "careless":
+        threading.Thread(target=time.sleep, args=(3600,)).start()
+        sys.stderr.close()
+        os.umask(0)
+    return driver
 """
 
 
@@ -153,7 +176,7 @@ def test_one_that_fails_later_is_told_by_name_and_the_daemon_goes_on(pyz, folder
                 ("POST", f"/containers/{container}/start"),
                 "failed in mounts(): TypeError: no mounts: ('/'",
             ),
-            ("changes repeats", changes, "failed in changes(): OverflowError: they do not end after 4,000,000"),
+            ("changes is nonsense", changes, "failed in changes(): ValueError: too many values"),
             ("usage is nonsense", ("GET", "/system/df"), "failed in usage(): ValueError"),
         ):
             mood(daemon, text)
@@ -182,9 +205,88 @@ def test_one_that_hangs_later_holds_up_neither_others_nor_the_end(pyz, folder, t
 
 def hang(daemon: Daemon, container: str) -> socket.socket:
     """A client whose request has reached a call that hangs."""
+    return hang_in(daemon, f"GET /containers/{container}/changes HTTP/1.1\r\nHost: \r\n\r\n")
+
+
+def hang_in(daemon: Daemon, request: str) -> socket.socket:
     client = dial(daemon.api.address)
-    client.sendall(f"GET /containers/{container}/changes HTTP/1.1\r\nHost: \r\n\r\n".encode())
+    client.sendall(request.encode())
+    wait_until_it_hangs(daemon)
+    return client
+
+
+def wait_until_it_hangs(daemon: Daemon) -> None:
     sign = daemon.root / "storage/hanging"
     wait_until(sign.exists, "a call that hangs")
     sign.unlink()
-    return client
+
+
+def test_what_hangs_and_has_to_be_finished_is_left_at_the_end_and_the_next_start_finds_its_way(pyz, folder, tmp_path):
+    offer(folder, "moody", MOODY)
+    (tmp_path / "daemon").mkdir()
+    with running_daemon(pyz, tmp_path / "daemon", "--driver-dir", str(folder), "-s", "moody") as daemon:
+        api = daemon.api
+        api.import_image(busybox_tar(), "base")
+        kept, removed = (api.create("true") for _ in range(2))
+        body = '{"Image": "base", "Cmd": ["true"]}'
+        requests = {
+            "create": f"POST /containers/create HTTP/1.1\r\nHost: \r\nContent-Length: {len(body)}\r\n\r\n{body}",
+            "mounts": f"POST /containers/{kept}/start HTTP/1.1\r\nHost: \r\nContent-Length: 0\r\n\r\n",
+            "remove": f"DELETE /containers/{removed} HTTP/1.1\r\nHost: \r\n\r\n",
+        }
+        with contextlib.ExitStack() as clients:
+            for method, request in requests.items():
+                mood(daemon, f"{method} hangs")
+                clients.enter_context(hang_in(daemon, request))
+                assert api.call("GET", "/version").status == 200
+            assert daemon.stop() == 0
+        mood(daemon, "")
+        daemon.start()
+        assert api.run("cat", "/etc/motd")[0] == 0
+        assert {row["Id"][:12] for row in api.ok("GET", "/containers/json?all=1")} == {kept}
+        assert len(os.listdir(daemon.root / "storage/moody")) == 2  # the image's, and one container's
+
+
+@pytest.mark.parametrize("method", ["open", "keys"])
+def test_one_that_hangs_at_the_start_is_left_when_the_daemon_is_told_to_stop(pyz, folder, tmp_path, method):
+    offer(folder, "moody", MOODY)
+    (tmp_path / "daemon/root/storage/moody").mkdir(parents=True)
+    daemon = Daemon(pyz, tmp_path / "daemon", "--driver-dir", str(folder), "-s", "moody")
+    mood(daemon, f"{method} hangs")
+    with daemon.log.open("ab") as log:
+        process = subprocess.Popen(daemon.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        wait_until_it_hangs(daemon)
+        process.terminate()
+        assert process.wait(STOPS_WITHIN) == 0, daemon.log_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_one_that_is_careless_with_its_process_changes_nothing_for_the_daemon(pyz, folder, tmp_path):
+    offer(folder, "moody", MOODY)
+    (tmp_path / "daemon/root/storage/moody").mkdir(parents=True)
+    (tmp_path / "daemon/root/storage/mood").write_text("careless")
+    with running_daemon(pyz, tmp_path / "daemon", "--driver-dir", str(folder), "-s", "moody") as daemon:
+        status = Path(f"/proc/{daemon.pid}/status").read_text()
+        assert int(re.search(r"^Umask:\s*(\d+)", status, re.MULTILINE)[1], 8) & 0o022 == 0o022
+        daemon.api.import_image(busybox_tar(), "base")
+        assert daemon.api.run("cat", "/etc/motd")[0] == 0
+        assert daemon.stop() == 0
+        assert "SIGTERM: stopping" in daemon.log_text()
+        daemon.start()
+
+
+def test_a_list_that_is_cut_short_leaves_neither_files_nor_processes(pyz, folder, tmp_path):
+    sign = folder / "sign"
+    code = f"import os\nopen('{sign}~', 'w').write(str(os.getpid()))\nos.rename('{sign}~', '{sign}')\nwhile True: pass"
+    offer(folder, "hangs", code)
+    (tmp_path / "root").mkdir()
+    command = [sys.executable, pyz, "drivers", "-g", tmp_path / "root", "--driver-dir", folder]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as listing:
+        wait_until(sign.exists, "a driver that hangs")
+        listing.terminate()
+        assert listing.wait(STOPS_WITHIN) == 143
+    assert os.listdir(tmp_path / "root") == []
+    assert not os.path.exists(f"/proc/{sign.read_text()}")

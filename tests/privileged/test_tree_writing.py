@@ -255,6 +255,6 @@ async def test_a_tree_can_be_removed_as_soon_as_a_writing_into_it_was_cancelled(
 
     async with contextlib.aclosing(endless()) as chunks:
         with trio.move_on_after(0.2):
-            await lab.runtime.write(lab.layers.mounts(key, readonly=False), chunks, directory="/")
+            await lab.runtime.write(await lab.layers.mounts(key, readonly=False), chunks, directory="/")
     await lab.layers.remove(key)
     assert key not in lab.layers.keys()  # noqa: SIM118  no mapping

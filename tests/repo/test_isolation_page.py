@@ -53,17 +53,22 @@ def test_the_calls_denied_are_all_others_once_each_with_the_filters_answer():
     assert len(listed) == len(dict(listed))
     assert {name for name, answer in listed if answer == "EPERM"} == decided("EPERM")
     assert {name for name, answer in listed if answer == "ENOSYS"} == decided("ENOSYS")
-    assert {name for name, _, _ in rows("By their first argument")} == decided("argument")
+    assert {name for name, _, _ in rows("By an argument")} == decided("argument")
 
 
 def test_the_socket_families_are_those_of_the_filter():
-    (cell,) = (ours for name, _, ours in rows("By their first argument") if name == "socket")
+    (cell,) = (ours for name, _, ours in rows("By an argument") if name == "socket")
     assert cell == f"not {' '.join(map(str, seccomp._DENIED_FAMILIES))} and from {seccomp._UNKNOWN_FAMILIES} on"
 
 
 def test_the_personalities_are_those_of_the_filter():
-    (cell,) = (docker for name, docker, _ in rows("By their first argument") if name == "personality")
+    (cell,) = (docker for name, docker, _ in rows("By an argument") if name == "personality")
     assert cell == ", ".join(map(hex, seccomp._PERSONALITIES))
+
+
+def test_the_requests_are_those_of_the_filter():
+    (cell,) = (ours for name, _, ours in rows("By an argument") if name == "ioctl")
+    assert cell == f"not {' '.join(map(hex, seccomp._DENIED_REQUESTS))}: EOPNOTSUPP"
 
 
 @pytest.mark.parametrize(("heading", "paths"), [("Masked paths", MASKED_PATHS), ("Read-only paths", READONLY_PATHS)])

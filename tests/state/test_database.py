@@ -9,12 +9,13 @@ import pytest
 import trio
 import trio.testing
 
+from trioker.linux.extents import extents
 from trioker.model.container import Config, Container, Phase, State
 from trioker.model.image import Image, Tag
 from trioker.model.layer import LayerRecord
 from trioker.model.network import Before, NetworkRecord
 from trioker.state import connection as connection_module
-from trioker.state.connection import Connection, Statement, Write
+from trioker.state.connection import RESERVE, Connection, Statement, Write
 from trioker.state.database import Database, open_database
 from trioker.state.errors import StateError, StoreDamaged, StoreTooNew
 
@@ -126,6 +127,17 @@ async def test_one_bad_write_does_not_hurt_those_that_wait_with_it(path):
                 await trio.testing.wait_all_tasks_blocked()
         assert outcomes == {"first": "written", "bad": "refused", "last": "written"}
         assert len(database.images()) == 2
+
+
+async def test_the_room_of_the_log_is_written_and_not_only_allocated(path):
+    async with open_database(path):
+        log = path.with_name(f"{path.name}-wal")
+        assert log.stat().st_size == RESERVE
+        fd = os.open(log, os.O_RDONLY)
+        try:
+            assert list(extents(fd, RESERVE)) == [(0, RESERVE)]
+        finally:
+            os.close(fd)
 
 
 @pytest.mark.parametrize("durable", [False, True])

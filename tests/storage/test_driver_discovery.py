@@ -179,6 +179,44 @@ def test_the_list_says_what_works_and_why_not(folder, tmp_path):
     assert os.listdir(tmp_path) == ["drivers"]
 
 
+@pytest.mark.parametrize(
+    ("root", "why"),
+    [
+        ("file", "file: not a directory"),
+        ("file/root", "file: not a directory"),
+        ("link", "link: a symbolic link to nothing"),
+        ("link/root", "link: a symbolic link to nothing"),
+        ("loop", "loop: Too many levels of symbolic links"),
+        ("/proc/root", "/proc: No such file or directory"),
+        ("not/made/" + "x" * 300, ": File name too long"),
+    ],
+)
+def test_a_root_that_cannot_be_is_told_and_nothing_is_made(tmp_path, root, why):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nothing")
+    (tmp_path / "loop").symlink_to("loop")
+    for row in discovery.list_drivers(tmp_path / root):
+        assert not row.works
+        assert row.why.startswith(f"nothing can be kept in {tmp_path / root}: ")
+        assert row.why.endswith(why)
+    assert sorted(os.listdir(tmp_path)) == ["file", "link", "loop"]
+
+
+def test_a_driver_that_closes_the_standard_streams_has_them_filled(folder, tmp_path):
+    offer(
+        folder,
+        "daemonic",
+        "import os, trioker_vfs\ndef open_driver(root, options):\n os.close(0)\n return trioker_vfs.Vfs(root)",
+    )
+    (tmp_path / "root").mkdir()
+
+    def work() -> str:
+        open_one(folder, "daemonic", tmp_path / "root").close()
+        return str([os.path.exists(f"/proc/self/fd/{fd}") for fd in (0, 1, 2)])
+
+    assert in_child(60, work) == "[True, True, True]"
+
+
 def test_without_a_choice_the_first_that_works_is_taken(tmp_path):
     infos = [
         DriverInfo("overlay", "trioker", "1", "no_such_module:open_driver"),

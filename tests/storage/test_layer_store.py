@@ -5,11 +5,13 @@ from threading import Event
 
 import pytest
 import trio
+from polling import wait_until
 
 from trioker.linux.trees import remove_tree
 from trioker.model.errors import Conflict, InvalidParameter, NotFound
 from trioker.model.layer import LayerRecord, chain_id
 from trioker.storage.driver import Change, Kind, Mount, UnpackTarget, Unsupported, Usage, Whiteouts
+from trioker.storage.guard import DriverError, guard
 from trioker.storage.store import LayerStore, Reconciled
 
 BASE, TOP, OTHER = "a" * 64, "b" * 64, "c" * 64
@@ -76,7 +78,8 @@ class Driver:
 
     def changes(self, key):
         with self.call("changes", key):
-            yield from (Change(f"/{name}", Kind.ADDED) for name in sorted(os.listdir(self.root / key)))
+            files = sorted(each for each in (self.root / key).rglob("*") if each.is_file())
+            yield from (Change(f"/{each.relative_to(self.root / key)}", Kind.ADDED) for each in files)
 
     def usage(self, key):
         with self.call("usage", key):
@@ -115,11 +118,17 @@ async def store(driver, records):
     return await LayerStore.open(driver, records)
 
 
-async def test_a_container_layer_is_intended_made_and_then_ready(store, records):
+async def test_a_container_layer_is_made_and_then_ready(store, records):
+    await store.create(TOP, BASE)
+    assert records.journal == [("create", TOP), ("save", TOP, True, False)]
+    assert store.in_use(BASE)
+    assert [mount.flags for mount in await store.mounts(TOP, readonly=True)] == [1]
+
+
+async def test_what_is_being_made_is_on_record_where_the_driver_could_not_tell_of_it(tmp_path, records):
+    store = await LayerStore.open(Driver(tmp_path, records.journal), records)
     await store.create(TOP, BASE)
     assert records.journal == [("save", TOP, False, False), ("create", TOP), ("save", TOP, True, False)]
-    assert store.in_use(BASE)
-    assert [mount.flags for mount in store.mounts(TOP, readonly=True)] == [1]
 
 
 async def test_a_layer_over_an_unknown_one_is_refused(store, records):
@@ -143,7 +152,7 @@ async def test_a_failed_creation_leaves_nothing(store, records, driver):
     assert records.layers() == (ready(BASE),)
     assert not store.in_use(BASE)
     with pytest.raises(NotFound):
-        store.mounts(TOP, readonly=False)
+        await store.mounts(TOP, readonly=False)
 
 
 async def test_a_chain_the_driver_cannot_stack_is_the_caller_s_mistake(store, driver):
@@ -215,6 +224,39 @@ async def test_a_reader_is_waited_for_before_the_tree_goes(store, records, drive
     assert records.layers() == ()
 
 
+async def test_a_stranger_that_hangs_where_it_must_answer_at_once_stops_nobody_else(driver, records, monkeypatch):
+    monkeypatch.setattr("trioker.storage.store.PROMPT_WITHIN", 0.05)
+    store = LayerStore(driver, records, prompt=False)
+    hang = Event()
+    driver.mounts = lambda _key, *, readonly: hang.wait(60) and readonly
+    try:
+        with pytest.raises(DriverError, match=r"has not come back from <lambda>\(\) within 0\.05 seconds"):
+            await store.mounts(BASE, readonly=True)
+    finally:
+        hang.set()
+
+
+async def test_a_creation_that_never_comes_back_stays_for_the_next_start(records, tmp_path):
+    (tmp_path / BASE).mkdir()
+    driver = ListingDriver(tmp_path, records.journal)
+    store = LayerStore(guard("mine", driver, tmp_path, ours=True), records)
+    driver.gate.clear()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_refused, store)
+            await trio.to_thread.run_sync(driver.entered.wait, 20)
+            store.abandon_calls()
+    finally:
+        driver.gate.set()
+    await trio.to_thread.run_sync(wait_until, lambda: not driver.working, "the end of the call that was left")
+    assert (await LayerStore.open(driver, records)).keys() == {BASE}
+
+
+async def _refused(store):
+    with pytest.raises(DriverError, match=r"'mine' has not come back from \w+\(\) when the daemon stopped"):
+        await store.create(TOP, BASE)
+
+
 async def test_a_cancelled_creation_is_undone(store, records, driver, tmp_path):
     driver.gate.clear()
     async with trio.open_nursery() as nursery:
@@ -238,9 +280,10 @@ async def test_a_cancelled_removal_is_finished(store, records, driver, tmp_path)
     assert os.listdir(tmp_path) == []
 
 
-async def test_changes_are_what_the_driver_says(store, tmp_path):
-    (tmp_path / BASE / "file").touch()
-    assert await store.changes(BASE) == [Change("/file", Kind.ADDED)]
+async def test_changes_are_what_the_driver_says_and_the_directories_above(store, tmp_path):
+    (tmp_path / BASE / "dir").mkdir()
+    (tmp_path / BASE / "dir/file").touch()
+    assert await store.changes(BASE) == [Change("/dir", Kind.MODIFIED), Change("/dir/file", Kind.ADDED)]
 
 
 class TestAStage:
@@ -331,6 +374,23 @@ class TestOpening:
         assert store.reconciled == Reconciled(missing=(BASE,))
         assert store.keys() == set()
         assert records.layers() == (ready(BASE),)
+
+    async def test_a_layer_without_a_tree_is_made_anew_where_it_is_wanted(self, tmp_path):
+        records = Records(ready(BASE), ready(TOP, BASE))
+        (tmp_path / BASE).mkdir()
+        store = await LayerStore.open(ListingDriver(tmp_path, records.journal), records)
+        assert store.reconciled == Reconciled(missing=(TOP,))
+        assert await store.restore(TOP, BASE)
+        assert store.keys() == {BASE, TOP}
+        assert sorted(os.listdir(tmp_path)) == [BASE, TOP]
+        assert not await store.restore(TOP, BASE)
+
+    async def test_a_layer_without_a_record_is_made_where_it_is_wanted(self, tmp_path):
+        records = Records(ready(BASE))
+        (tmp_path / BASE).mkdir()
+        store = await LayerStore.open(ListingDriver(tmp_path, records.journal), records)
+        assert await store.restore(TOP, BASE)
+        assert store.keys() == {BASE, TOP}
 
     async def test_references_are_counted_anew(self, tmp_path):
         records = Records(ready(BASE), ready(TOP, BASE))

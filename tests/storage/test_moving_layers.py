@@ -1,4 +1,5 @@
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -6,11 +7,11 @@ import attrs
 import pytest
 import trio
 
+from trioker.launcher.compare import Known, compare
 from trioker.launcher.meter import Meter
 from trioker.launcher.mirror import mirror
-from trioker.launcher.tree_digest import digest_tree
 from trioker.model.errors import Conflict
-from trioker.model.layer import LayerRecord
+from trioker.model.layer import Comparison, LayerRecord
 from trioker.storage.discovery import DriverError
 from trioker.storage.journal import Journal
 from trioker.storage.migration import Move, move_layers
@@ -50,16 +51,18 @@ class Trees:
         self.fault = nothing
         self.meter = Meter(os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC))
 
-    async def mirror(self, old, new, touched, tell):
+    async def mirror(self, old, new, touched, tell, *, thorough):
         await trio.lowlevel.checkpoint()
         tell(0)
-        mirror(old[0].source, new[0].source, touched, self.meter)
+        mirror(old[0].source, new[0].source, touched, self.meter, thorough=thorough)
         self.moved.append(new[0].source.split("/")[-2])
         self.fault(new[0].source)
 
-    async def digest(self, mounts, tell):
+    async def compare(self, old, new, touched, tell, *, digest, since):
         await trio.lowlevel.checkpoint()
-        return digest_tree(mounts[0].source, self.meter).digest
+        known = Known(digest, since, frozenset(touched))
+        roots = [tuple(mounts[0].source if mounts else "" for mounts in trees) for trees in (old, new)]
+        return Comparison(*compare(*roots, known, self.meter))
 
 
 @attrs.frozen
@@ -76,6 +79,12 @@ class Lab:
 
     def write(self, key, name, text):
         (self.storage / "vfs" / key / "tree" / name).write_text(text)
+
+    def replace_driver(self, name, code):
+        """Let a stranger be the vfs driver with this in its class."""
+        lines = ["import os", "from trioker_vfs.driver import Vfs", "class Strange(Vfs):", *code.splitlines()]
+        lines += ["def open_driver(root, options):", "    return Strange(root)"]
+        (self.folder / f"{name}.py").write_text("\n".join(lines))
 
     def read(self, driver, key, name):
         return (self.storage / driver / key / "tree" / name).read_text()
@@ -139,7 +148,7 @@ async def test_both_copies_may_stay(lab):
 
 async def test_a_copy_that_differs_is_told_and_the_store_is_as_it_was(lab):
     lab.trees.fault = spoil
-    with pytest.raises(MigrationFailed, match=f"layer {TOP[:12]} could not be moved: the copy differs: sha256:"):
+    with pytest.raises(MigrationFailed, match=f"layer {TOP[:12]} could not be moved: the copy differs at /file1"):
         await lab.move("second")
     assert recorded(lab.storage) == "vfs"
     assert os.listdir(lab.storage / "second") == [BASE]
@@ -161,7 +170,7 @@ def begin_and_finish_all_but_the_switch(lab):
         place = lab.storage / "second" / key / "tree"
         place.mkdir(parents=True)
         mirror(str(lab.storage / "vfs" / key / "tree"), str(place), (), lab.trees.meter)
-        journal.add(key, digest_tree(str(place), lab.trees.meter).digest)
+        journal.add(key, f"sha256:{key}")
 
 
 async def test_a_container_that_has_run_since_is_moved_again(lab):
@@ -205,6 +214,7 @@ async def test_a_move_to_where_the_layers_are_calls_an_unfinished_one_off(lab):
 async def test_one_that_was_cut_short_after_the_switch_is_finished(lab):
     begin_and_finish_all_but_the_switch(lab)
     record(lab.storage, "second")
+    (lab.storage / "driver.new").touch()  # as a power cut may leave it
     assert await lab.move("second") == "The layers are kept by storage driver second"
     assert stored(lab) == ["driver", "lock", "second"]
 
@@ -215,6 +225,142 @@ async def test_a_layer_whose_files_are_gone_is_named(lab):
         os.unlink(lab.storage / "vfs" / TOP / "tree" / name)
     os.rmdir(lab.storage / "vfs" / TOP / "tree")
     with pytest.raises(MigrationFailed, match=f"layer {TOP[:12]} could not be moved: .*No such file"):
+        await lab.move("second")
+
+
+TELLS_NOTHING = """
+    def changes(self, key):
+        return iter(())
+"""
+
+
+def keep_in(lab, name, code):
+    """Have the store kept by a stranger."""
+    lab.replace_driver(name, code)
+    (lab.storage / "vfs").rename(lab.storage / name)
+    record(lab.storage, name)
+
+
+ALTERS = """
+    def create(self, key, parent):
+        super().create(key, parent)
+        path = f"{self._tree(%s)}/file0"
+        if parent:
+            found = os.stat(path)
+            with open(path, "r+") as file:
+                file.write("?")
+            os.utime(path, ns=(0, found.st_mtime_ns))
+"""
+"""What the layer did not change, under its old date and size: in the copy, or in the tree that was copied."""
+
+
+async def test_a_driver_that_alters_a_file_the_layer_did_not_change_is_mended(lab):
+    lab.replace_driver("second", ALTERS % "key")
+    await lab.move("second")
+    assert [lab.read("second", key, "file0") for key in (BASE, TOP, BOX)] == [BASE] * 3
+
+
+async def test_a_driver_that_alters_the_layer_below_is_found(lab):
+    lab.replace_driver(
+        "second",
+        ALTERS.replace("super().create(key, parent)", "") % "parent"
+        + """
+        super().create(key, parent)
+""",
+    )
+    keep_in(lab, "third", TELLS_NOTHING)
+    for key in (BASE, TOP, BOX):
+        os.utime(lab.storage / "third" / key / "tree/file0", ns=(0, 1))
+    with pytest.raises(MigrationFailed, match=f"layer {TOP[:12]} .* changed the copy of the layer below it at /file0"):
+        await lab.move("second")
+    found = Journal.find(lab.storage)
+    assert found
+    assert found.finished == {}
+
+
+async def test_a_driver_that_shows_something_else_each_time_is_found(lab):
+    lab.replace_driver(
+        "second",
+        """
+    def mounts(self, key, *, readonly):
+        with open(f"{self._tree(key)}/file0", "a") as file:
+            file.write("more")
+        return super().mounts(key, readonly=readonly)
+""",
+    )
+    with pytest.raises(MigrationFailed, match=f"layer {BASE[:12]} could not be moved: the copy differs at /file0"):
+        await lab.move("second")
+
+
+async def test_a_change_that_the_old_driver_does_not_tell_is_moved_too(lab):
+    keep_in(lab, "second", TELLS_NOTHING)
+    found = (lab.storage / "second" / TOP / "tree/file0").stat()
+    changed = lab.storage / "second" / BOX / "tree/file0"
+    changed.write_text(TOP)
+    os.utime(changed, ns=(0, found.st_mtime_ns))
+    await lab.move("third")
+    assert lab.read("third", BOX, "file0") == TOP
+
+
+REFUSES = """
+    def remove(self, key):
+        for each in os.listdir(self._root):
+            link = f"{self._root}/{each}/parent"
+            if os.path.islink(link) and os.readlink(link) == key:
+                raise RuntimeError("others stand on it")
+        super().remove(key)
+"""
+
+
+async def test_children_are_removed_first_for_drivers_that_insist_on_it(lab):
+    lab.replace_driver("second", REFUSES)
+    begin_and_finish_all_but_the_switch(lab)
+    for key, parent in ((TOP, BASE), (BOX, TOP)):
+        (lab.storage / "second" / key / "parent").symlink_to(parent)
+    await lab.move("vfs")
+    begin_and_finish_all_but_the_switch(lab)
+    (lab.storage / "second" / BOX / "parent").symlink_to(TOP)
+    shutil.rmtree(lab.storage / "second" / BASE)
+    await lab.move("second")
+    assert await lab.move("third") == "3 layers moved from second to third"
+    assert stored(lab) == ["driver", "lock", "third"]
+
+
+async def test_what_is_called_off_counts_for_nothing_before_anything_is_removed(lab):
+    lab.replace_driver(
+        "second",
+        """
+    def remove(self, key):
+        raise RuntimeError("no")
+""",
+    )
+    begin_and_finish_all_but_the_switch(lab)
+    with pytest.raises(DriverError, match=r"'second' failed in remove\(\): RuntimeError: no"):
+        await lab.move("vfs")
+    found = Journal.find(lab.storage)
+    assert found
+    assert (found.new, found.finished) == ("second", {})
+
+
+@pytest.mark.parametrize("gone", [True, False])
+async def test_an_unfinished_copy_of_a_driver_that_is_gone_or_does_not_open_is_removed_as_files(lab, gone):
+    begin_and_finish_all_but_the_switch(lab)
+    (lab.folder / "second.py").write_text("")
+    if gone:
+        shutil.rmtree(lab.folder / "second-1.dist-info")
+    assert await lab.move("third") == "3 layers moved from vfs to third"
+    assert stored(lab) == ["driver", "lock", "third"]
+    why = "no storage driver 'second'" if gone else "storage driver 'second' of second cannot be loaded"
+    assert lab.told[0].startswith(why)
+    assert lab.told[0].endswith("Its directory is removed as files, what it has elsewhere is not")
+
+
+async def test_a_full_disk_is_told_with_what_is_needed(lab):
+    lab.trees.fault = fill_up
+    lab.write(BOX, "large", "x" * 5_000_000)
+    with pytest.raises(
+        MigrationFailed, match=r"second has room for [\d,.]+ MB of [\d,.]+ MB; .*1 layers, takes 5.0 MB or more"
+    ):
         await lab.move("second")
 
 
@@ -241,6 +387,14 @@ def test_a_last_line_that_was_cut_counts_for_nothing(tmp_path):
     again = Journal.find(tmp_path)
     assert again
     assert again.finished == {BASE: "sha256:1", TOP: "sha256:2"}
+    again.strike(BASE)
+    struck = Journal.find(tmp_path)
+    assert struck
+    assert struck.finished == {TOP: "sha256:2"}
+    struck.strike_all()
+    empty = Journal.find(tmp_path)
+    assert empty
+    assert (empty.old, empty.new, empty.finished) == ("vfs", "overlay", {})
     again.end()
     assert Journal.find(tmp_path) is None
 

@@ -33,12 +33,18 @@ async def test_a_layer_whose_files_are_gone_says_so_whatever_is_asked_of_it(tmp_
         remove_tree(tmp_path / "storage" / driver / stage.key)
         gone = f"The files of layer {stage.key[:12]} are gone"
         with pytest.raises(NotFound, match=gone):
-            layers.mounts(stage.key, readonly=True)
+            await layers.mounts(stage.key, readonly=True)
         with pytest.raises(NotFound, match=gone):
             await layers.changes(stage.key)
         with pytest.raises(NotFound, match=gone):
             await layers.create(KEY, stage.key)
         await layers.remove(stage.key)
+
+
+async def test_what_a_killed_probe_left_is_cleared_away(tmp_path):
+    (tmp_path / "storage" / ".trioker-probe-x" / "l").mkdir(parents=True)
+    async with open_store(tmp_path, Records(), VFS):
+        assert sorted(os.listdir(tmp_path / "storage")) == ["driver", "lock", "vfs"]
 
 
 async def test_layers_of_another_driver_are_refused_and_both_are_named(tmp_path):

@@ -13,8 +13,10 @@ from trioker.model.progress import Progress
 _DESCRIPTION = """\
 Move all images and stopped containers of a store to another storage driver. No daemon may have the store open.
 
-Each layer is copied, and compared by a digest of its whole tree, before the next. Until all are there the store stays with its driver: what
-interrupts the move (Ctrl-C, a power cut, a full disk) leaves it whole, and the same command goes on from there. Both copies need room."""
+Each layer is copied, and compared with the old one, before the next: all that can be told of each entry, and by their digests the contents of the
+files that are not the very ones of the layer below. Until all are there the store stays with its driver: what interrupts the move (Ctrl-C, a power
+cut, a full disk) leaves it whole, and the same command goes on from there. --to another driver, or to the store's own, drops what was begun, also
+where the driver it was begun with is here no more. Both copies need room."""
 
 
 def parse_migrate(arguments: Sequence[str]) -> MigrateOptions:

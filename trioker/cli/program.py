@@ -1,6 +1,7 @@
-"""What users called us by."""
+"""What users called us by, and how they end us."""
 
 import os
+import signal
 import sys
 
 
@@ -8,3 +9,8 @@ def program() -> str:
     """The name to use in messages: the file's name, or ``trioker`` when started as a module."""
     name = os.path.basename(sys.argv[0])
     return name if name and name != "__main__.py" else "trioker"
+
+
+def end_in_order() -> None:
+    """Have SIGTERM end a command as an exception does, so that it removes what it had made to try something."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

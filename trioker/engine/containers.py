@@ -89,8 +89,11 @@ class Containers:
         for cell in list(self._cells.values()):
             if cell.state.phase is Phase.REMOVING:
                 await self._remove(cell)
-            elif cell.state.phase in {Phase.STARTING, Phase.RUNNING}:
+                continue
+            if cell.state.phase in {Phase.STARTING, Phase.RUNNING}:
                 await self._find_again(cell)
+            if cell.run is None:
+                await self._restore_files(cell)
         await self._runtime.sweep({each.record.id for each in self._cells.values() if each.run is not None})
 
     def _add(self, cell: Cell) -> None:
@@ -106,6 +109,22 @@ class Containers:
                 await self._settle(cell, ended)
             case process:
                 self._took_off(cell, process)
+
+    async def _restore_files(self, cell: Cell) -> None:
+        """A container is on the disk before its files are. Where the power went in between it has its image's again, as unsynced files are lost."""
+        try:
+            image = self._images.lineage(cell.record.image_id)[0]
+            if not await self._layers.restore(cell.record.id, image.layer):
+                return
+        except (TriokerError, OSError) as failure:
+            log.warning("the files of container %s are gone: %s", short_id(cell.record.id), failure)
+            return
+        note = "its files had not reached the disk when the host went down: it has those of its image again"
+        log.warning("container %s: %s", short_id(cell.record.id), note)
+        if cell.state.started_ns:
+            error = "; ".join(filter(None, (cell.state.error, note)))
+            cell.record = attrs.evolve(cell.record, state=attrs.evolve(cell.state, error=error))
+            await self._records.save_container(cell.record)
 
     # -- making and removing ------------------------------------------------------------------------------------------
 
@@ -204,7 +223,7 @@ class Containers:
         self._inherit_volumes(cell)
         self._files.prepare(cell.record, self._names(cell.record))
         await self._make_volumes(cell.record)
-        mounts = self._layers.mounts(cell.record.id, readonly=False)
+        mounts = await self._layers.mounts(cell.record.id, readonly=False)
         if cell.record.endpoint:
             await self._network.publish(cell.record.endpoint)
         return await self._runtime.launch(self._run_of(cell), mounts)
@@ -228,7 +247,7 @@ class Containers:
         return config.volumes if config else ()
 
     async def _fill_volume(self, record: Container, inside: str, volume: Path) -> None:
-        mounts = self._layers.mounts(record.id, readonly=True)
+        mounts = await self._layers.mounts(record.id, readonly=True)
         await carry(
             lambda send: self._runtime.pack(mounts, send, directory=inside),
             functools.partial(self._runtime.unpack, volume, "remove"),
@@ -393,7 +412,7 @@ class Containers:
     async def export(self, reference: str, send: Send) -> None:
         """Send the container's tree as an uncompressed tar."""
         cell = self._cell(reference)
-        await self._runtime.pack(self._layers.mounts(cell.record.id, readonly=True), send, cell.running)
+        await self._runtime.pack(await self._layers.mounts(cell.record.id, readonly=True), send, cell.running)
 
     async def commit(self, reference: str, wanted: Commit) -> Image:
         """A new image of what the container changed. Raises NotFound, InvalidParameter for a bad name."""
@@ -410,7 +429,7 @@ class Containers:
             self._check_present(cell, reference)
             async with self._at_rest(cell):
                 kept, deleted = split_changes(await self._layers.changes(cell.record.id))
-                mounts = self._layers.mounts(cell.record.id, readonly=True)
+                mounts = await self._layers.mounts(cell.record.id, readonly=True)
                 await self._runtime.pack(mounts, send, cell.running, only=kept, deleted=deleted)
 
     @contextlib.asynccontextmanager

@@ -118,7 +118,10 @@ class Layers(Protocol):
     async def create(self, key: str, parent: str) -> None:
         """A new writable layer over an image's."""
 
-    def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
+    async def restore(self, key: str, parent: str) -> bool:
+        """Make a writable layer anew, empty, whose files are not there (any more); False where they are."""
+
+    async def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
         """The recipes for the layer's tree."""
 
     async def changes(self, key: str) -> Sequence[tuple[str, ChangeKind]]:

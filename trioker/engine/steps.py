@@ -76,7 +76,7 @@ class Workshop:
 
     async def _launch(self, run: Run, layer_key: str) -> tuple[Process, trio.abc.ReceiveStream]:
         """The running command, and what it prints. Not cancelled half-way: a command whose launch nobody waits for would go on by itself."""
-        mounts = unsynced(self.layers.mounts(layer_key, readonly=False))
+        mounts = unsynced(await self.layers.mounts(layer_key, readonly=False))
         if run.endpoint:
             await self.network.publish(run.endpoint)
         reader, writer = os.pipe2(os.O_CLOEXEC)

@@ -18,7 +18,7 @@ async def try_out(runtime: Runtime, layers: Layers) -> None:
     try:
         await layers.create(below, "")
         await layers.create(key, below)
-        await runtime.launch(run, layers.mounts(key, readonly=False))
+        await runtime.launch(run, await layers.mounts(key, readonly=False))
     except LaunchFailed as failure:
         if failure.stage != "exec":
             raise

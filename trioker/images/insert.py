@@ -60,7 +60,7 @@ class Inserter:
         single = "index" if name in _NO_NAMES else name
         async with self.store.holding() as held:
             await held.create(image_id, parent.layer)
-            mounts = self.layers.mounts(image_id, readonly=False)
+            mounts = await self.layers.mounts(image_id, readonly=False)
             await self.trees.write(mounts, _tar(single, file, size), directory=path, single=single)
             draft = Image(
                 id=image_id,

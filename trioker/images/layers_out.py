@@ -105,7 +105,7 @@ class LayersOut:
 
     async def _send_tar(self, key: str, send: Send) -> None:
         """The whole tree of a bottom layer, else what differs from the layer below."""
-        mounts = self.layers.mounts(key, readonly=True)
+        mounts = await self.layers.mounts(key, readonly=True)
         if not self.layers.record(key).parent:
             await self.trees.pack(mounts, send)
             return

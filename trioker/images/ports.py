@@ -37,7 +37,7 @@ class Layers(Protocol):
     async def create(self, key: str, parent: str) -> None:
         """A new writable layer, ready at once and not durable: what a build's step changes, by its mounts."""
 
-    def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
+    async def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
         """The recipes for the layer's tree."""
 
     async def changes(self, key: str) -> Sequence[tuple[str, ChangeKind]]:

@@ -23,11 +23,11 @@ J    a JSON object, descriptors beside it (SCM_RIGHTS) in the order its ``fds`` 
 
 Daemon to zygote, one packet per process wanted, no answer on this socket::
 
-    {"kind": "launch" | "unpack" | "pack" | "write" | "mirror" | "digest", "fds": ["report", "spec", ...]}
+    {"kind": "launch" | "unpack" | "pack" | "write" | "mirror" | "compare", "fds": ["report", "spec", ...]}
 
 ``report`` is the socket the process answers on; ``spec`` a memfd with the JSON of ``spec.py`` (any size). ``unpack`` and ``write`` add
 ``data`` (a pipe or socket to read the tar from, end of file ends it); ``pack`` adds ``data`` to write the tar to, and perhaps ``container``, the
-pidfd of a running container whose own root is packed, without what is mounted inside. ``mirror`` and ``digest`` add ``data`` to tell how many
+pidfd of a running container whose own root is packed, without what is mounted inside. ``mirror`` and ``compare`` add ``data`` to tell how many
 bytes they have read, as lines of digits; they end when nobody reads them. ``launch`` may add ``output``: the command's standard
 output and error, which then pass by monitor and log.
 
@@ -62,7 +62,7 @@ A ``running.json`` beside an ``exit.json`` names control groups that could not b
 recorded the end.
 
 Helper to daemon on ``report``:
-``{"event": "done", "size": bytes, "entries": n}`` (``mirror`` tells neither, ``digest`` the ``digest`` and ``entries``) or
+``{"event": "done", "size": bytes, "entries": n}`` (``mirror`` tells neither, ``compare`` the ``digest`` and the ``difference``) or
 ``{"event": "failed", "message": "...", "archive": true}``, where
-``archive`` tells that the tar is at fault and not the host.
+``archive`` tells that the tar is at fault and not the host, and in its place ``full`` whether a filesystem had no room.
 """

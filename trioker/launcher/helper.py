@@ -1,5 +1,6 @@
 """A helper: one job on a tree that strangers filled, done by a confined process of its own that then ends."""
 
+import errno
 import fcntl
 import gc
 import os
@@ -11,6 +12,7 @@ from typing import Any, NoReturn
 from trioker.launcher import confine, process, wire
 from trioker.launcher.accounts import find_owner
 from trioker.launcher.below import Below
+from trioker.launcher.compare import Known, compare
 from trioker.launcher.decompress import open_blocks
 from trioker.launcher.failure import describe
 from trioker.launcher.intake import Intake
@@ -18,9 +20,8 @@ from trioker.launcher.meter import Meter
 from trioker.launcher.mirror import mirror
 from trioker.launcher.pack import pack, pack_sources
 from trioker.launcher.picking import pick
-from trioker.launcher.spec import DigestSpec, MirrorSpec, PackSpec, UnpackSpec, WriteSpec
+from trioker.launcher.spec import CompareSpec, MirrorSpec, PackSpec, UnpackSpec, WriteSpec
 from trioker.launcher.tar_header import BadArchive, NoRoom
-from trioker.launcher.tree_digest import digest_tree
 from trioker.launcher.unpack import unpack
 from trioker.launcher.user import UnknownUser
 from trioker.launcher.userns import enter_user_namespace_of
@@ -33,6 +34,7 @@ from trioker.linux.mounts import Mount
 Job = Callable[[Mapping[str, Any], Mapping[str, int]], wire.Message]
 
 _UNPACK = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _TRUSTED = ("SYS_ADMIN",)  # what the kernel asks for to set trusted.overlay.opaque
 _PACK = ("DAC_OVERRIDE",)  # not DAC_READ_SEARCH: it opens files of the whole filesystem by handle, whatever the root is
 _PIPE = 2**20  # what an unprivileged user may ask for: a quarter less time than with the 64 KiB a pipe begins with
@@ -55,6 +57,7 @@ def run_helper(kind: str, spec: Mapping[str, Any], fds: Mapping[str, int]) -> No
 
 
 def _outcome(job: Job, spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.Message:
+    full = False
     try:
         return {"event": "done", **job(spec, fds)}
     except NoRoom as error:
@@ -64,10 +67,10 @@ def _outcome(job: Job, spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.
     except MemoryError:
         text = f"this takes more than {confine.MEMORY >> 20} MiB of memory"
     except OSError as error:
-        text = describe(error)
+        text, full = describe(error), error.errno in _NO_ROOM
     except BaseException as error:  # noqa: BLE001  a bug of ours; see run_helper
         text = f"{type(error).__name__}: {error}"
-    return {"event": "failed", "message": text[: wire.MAX_TEXT]}
+    return {"event": "failed", "message": text[: wire.MAX_TEXT], "full": full}
 
 
 def _unpack(spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.Message:
@@ -136,22 +139,30 @@ def _write(spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.Message:
 def _mirror(spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.Message:
     wanted = MirrorSpec(**spec)
     confine.isolate(own_mounts=True)
-    mounts.make([Mount("tmpfs", "tmpfs", mounts.MS_NODEV, "mode=700,size=64k")], wanted.mount_point)
-    for name, recipes in (("old", wanted.old), ("new", wanted.new)):
-        place = f"{wanted.mount_point}/{name}"
-        os.mkdir(place)
-        mounts.make((Mount(*each) for each in recipes), place)
+    _make_trees({"old": wanted.old, "new": wanted.new}, wanted.mount_point)
     confine.confine(wanted.mount_point, _UNPACK)
-    mirror("/old", "/new", frozenset(wanted.touched), Meter(fds["data"]))
+    mirror("/old", "/new", frozenset(wanted.touched), Meter(fds["data"]), thorough=wanted.thorough)
     return {}
 
 
-def _digest(spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.Message:
-    wanted = DigestSpec(**spec)
+def _compare(spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.Message:
+    wanted = CompareSpec(**spec)
     confine.isolate(own_mounts=True)
-    _make_tree(wanted.mounts, wanted.mount_point)
-    confine.confine(".", _PACK)
-    return digest_tree("/", Meter(fds["data"]))._asdict()
+    below = {"old-below": wanted.old_below, "new-below": wanted.new_below}
+    _make_trees({"old": wanted.old, "new": wanted.new, **below}, wanted.mount_point)
+    confine.confine(wanted.mount_point, _PACK)
+    old_below, new_below = (f"/{name}" if recipes else "" for name, recipes in below.items())
+    known = Known(wanted.digest, wanted.since, frozenset(wanted.touched))
+    return compare(("/old", old_below), ("/new", new_below), known, Meter(fds["data"]))._asdict()
+
+
+def _make_trees(trees: Mapping[str, Iterable[Sequence[Any]]], mount_point: str) -> None:
+    """Make each tree's mounts on a directory of its name below the mount point, which stays the host's."""
+    mounts.make([Mount("tmpfs", "tmpfs", mounts.MS_NODEV, "mode=700,size=64k")], mount_point)
+    for name, recipes in trees.items():
+        place = f"{mount_point}/{name}"
+        os.mkdir(place)
+        mounts.make((Mount(*each) for each in recipes), place)
 
 
 def _make_tree(recipes: Iterable[Sequence[Any]], mount_point: str) -> None:
@@ -191,4 +202,4 @@ def _widen(data: int) -> None:
         fcntl.fcntl(data, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
-_JOBS = {"unpack": _unpack, "pack": _pack, "write": _write, "mirror": _mirror, "digest": _digest}
+_JOBS = {"unpack": _unpack, "pack": _pack, "write": _write, "mirror": _mirror, "compare": _compare}

@@ -26,7 +26,7 @@ from trioker.linux.cgroups import Hierarchies
 
 _START_WITHIN = 50  # seconds from the order to execve; a little less than the daemon waits, so that it hears why
 _HELPER = {"report", "spec", "data"}
-_NEEDED = {"launch": {"report", "spec"}} | dict.fromkeys(("unpack", "pack", "write", "mirror", "digest"), _HELPER)
+_NEEDED = {"launch": {"report", "spec"}} | dict.fromkeys(("unpack", "pack", "write", "mirror", "compare"), _HELPER)
 
 
 class Zygote(NamedTuple):

@@ -27,23 +27,23 @@ class Named(NamedTuple):
     path: str
 
 
-def mirror(old_root: str, new_root: str, touched: Collection[str], meter: Meter) -> None:
+def mirror(old_root: str, new_root: str, touched: Collection[str], meter: Meter, *, thorough: bool = True) -> None:
     """Make the tree at ``new_root`` equal to that at ``old_root``; nobody changes either. Moves the working directory.
 
     What is at the paths ``touched`` is made anew, or for a directory written to, though it may be equal: so it is known as changed afterwards.
+    Elsewhere contents are compared only where it is to be ``thorough``: else files of one size and time are taken for equal.
     Raises OSError naming the entry that could not be made.
     """
     with Cursor(old_root) as old, Cursor(new_root) as new:
-        stale = _stale(old, new, touched, meter)
+        stale = _stale(old, new, _Looker(touched, meter, thorough=thorough))
         with _Stash(new.fd, {*os.listdir(old.fd), *os.listdir(new.fd)}) as stash:
             for _ in unroll(_Maker(old, new, stale | set(touched), stash, meter).make("")):
                 pass
         _settle(old.fd, new.fd, touched=False)  # the stash has changed its time
 
 
-def _stale(old: Cursor, new: Cursor, touched: Collection[str], meter: Meter) -> set[str]:
+def _stale(old: Cursor, new: Cursor, looker: "_Looker") -> set[str]:
     """The paths at which a file, not a directory, must be made anew."""
-    looker = _Looker(touched, meter)
     for _ in unroll(looker.look(old, new, "")):
         pass
     return looker.stale | _torn(looker.named)
@@ -65,11 +65,12 @@ def _torn(named: Sequence[Named]) -> set[str]:
 class _Looker:
     """The first walk."""
 
-    def __init__(self, touched: Collection[str], meter: Meter) -> None:
+    def __init__(self, touched: Collection[str], meter: Meter, *, thorough: bool) -> None:
         self.stale: set[str] = set()
         self.named: list[Named] = []
         self._touched = touched
         self._meter = meter
+        self._thorough = thorough
 
     def look(self, old: Cursor, new: Cursor | None, path: str) -> Walk:
         """A directory and all below it; ``new`` is None where the new tree has no such directory."""
@@ -96,12 +97,12 @@ class _Looker:
             self.named.append(Named(identity(found), identity(there) if there else None, path))
 
     def _same(self, old: int, new: int, name: str, found: os.stat_result, there: os.stat_result) -> bool:
-        """Whether two files are equal to the last byte."""
+        """Whether two files are equal, if it is to be thorough to the last byte."""
         if facts(found) != facts(there) or target(old, name, found) != target(new, name, there):
             return False
         if attributes(old, name) != attributes(new, name):
             return False
-        if not stat.S_ISREG(found.st_mode):
+        if not self._thorough or not stat.S_ISREG(found.st_mode):
             return True
         pairs = zip_longest(blocks(old, name, self._meter), blocks(new, name, self._meter))
         return all(one == other for one, other in pairs)

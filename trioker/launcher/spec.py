@@ -141,12 +141,23 @@ class MirrorSpec(NamedTuple):
     """An existing empty directory to make them below."""
     touched: list[str]
     """Absolute paths of what is made anew in any case."""
+    thorough: bool
+    """Whether contents are compared where stat(2) tells no difference."""
 
 
-class DigestSpec(NamedTuple):
-    """One tree to hash."""
+class CompareSpec(NamedTuple):
+    """A copied tree to compare with its model."""
 
-    mounts: list[Mount]
-    """What shows it, made in a mount namespace of the helper's own."""
+    old: list[Mount]
+    """What shows the model, made in a mount namespace of the helper's own."""
+    old_below: list[Mount]
+    """What shows the tree it was made from; empty if there is none."""
+    new: list[Mount]
+    """The same of the copy."""
+    new_below: list[Mount]
     mount_point: str
-    """An existing empty directory to make them on."""
+    """An existing empty directory to make them below."""
+    digest: str
+    """What is known beforehand (``compare.Known``), as the next two."""
+    since: int
+    touched: list[str]

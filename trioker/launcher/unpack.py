@@ -12,11 +12,11 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from trioker.launcher import xattrs
 from trioker.launcher.below import Below, content
-from trioker.launcher.making import CREATE, DIRECTORY_ITSELF, NODE_TYPES, components
+from trioker.launcher.making import CREATE, DIRECTORY_ITSELF, NODE_TYPES, Held, Tally, components
 from trioker.launcher.tar_header import (
     CHARACTER_DEVICE,
     DIRECTORY,
@@ -41,13 +41,6 @@ T = TypeVar("T")
 Data = Callable[[int], Iterable[memoryview]]
 
 
-class Unpacked(NamedTuple):
-    """What the archive held: apparent bytes of its regular files, and entries."""
-
-    size: int
-    entries: int
-
-
 def unpack(
     read: Read,
     whiteouts: Whiteouts,
@@ -57,7 +50,7 @@ def unpack(
     room: int | None = None,
     below: Below | None = None,
     root: bytes = b"/",
-) -> Unpacked:
+) -> Held:
     """Unpack the archive ``read`` returns piece by piece into ``root``. Raises BadArchive, naming the entry and what is wrong.
 
     ``max_bytes`` bounds the apparent size of the files (holes cost nothing in the archive) and, as does ``room`` on the disk, the uncompressed
@@ -67,14 +60,9 @@ def unpack(
     stream = Stream(read, room, _NO_ROOM, NoRoom) if room is not None and room < max_bytes else Stream(read, max_bytes)
     reader = TarReader(stream)
     tree = _Tree(root, whiteouts, reader.data, stream.spend, below)
-    size = entries = 0
+    tally = Tally(max_bytes, max_entries)
     for entry in reader:
-        size += entry.size
-        entries += 1
-        if size > max_bytes:
-            raise BadArchive(f"the files hold more than the {max_bytes} bytes allowed, at entry {shown(entry.name)}")
-        if entries > max_entries:
-            raise BadArchive(f"more than the {max_entries} entries allowed, at entry {shown(entry.name)}")
+        tally.count(entry)
         try:
             tree.add(entry)
         except OSError as error:
@@ -83,7 +71,7 @@ def unpack(
         except ValueError as error:
             raise BadArchive(f"{error} in entry {shown(entry.name)}") from error
     tree.finish()
-    return Unpacked(size, entries)
+    return tally.held()
 
 
 class _Tree:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from trioker.launcher import xattrs
-from trioker.launcher.making import CREATE, DIRECTORY_ITSELF, NODE_TYPES, components
+from trioker.launcher.making import CREATE, DIRECTORY_ITSELF, NODE_TYPES, Held, Tally, components
 from trioker.launcher.tar_header import (
     CHARACTER_DEVICE,
     DIRECTORY,
@@ -35,13 +35,6 @@ Owner = tuple[int, int]
 """Uid and gid."""
 
 
-class Written(NamedTuple):
-    """What the archive held: apparent bytes of its regular files, and entries."""
-
-    size: int
-    entries: int
-
-
 class Target(NamedTuple):
     """Where the archive goes; see ``spec.WriteSpec``."""
 
@@ -50,7 +43,7 @@ class Target(NamedTuple):
     owner: Owner | None = None
 
 
-def write(read: Read, target: Target, *, max_bytes: int, max_entries: int) -> Written:
+def write(read: Read, target: Target, *, max_bytes: int, max_entries: int) -> Held:
     """Write the archive ``read`` returns piece by piece. Raises BadArchive, naming the entry and what is wrong.
 
     The umask must be 0; leaves the current directory anywhere.
@@ -58,18 +51,13 @@ def write(read: Read, target: Target, *, max_bytes: int, max_entries: int) -> Wr
     reader = TarReader(Stream(read, max_bytes))
     with _about(target.directory):
         tree = _Tree(target, reader)
-    size = entries = 0
+    tally = Tally(max_bytes, max_entries)
     for entry in reader:
-        size += entry.size
-        entries += 1
-        if size > max_bytes:
-            raise BadArchive(f"the files hold more than the {max_bytes} bytes allowed, at entry {shown(entry.name)}")
-        if entries > max_entries:
-            raise BadArchive(f"more than the {max_entries} entries allowed, at entry {shown(entry.name)}")
+        tally.count(entry)
         with _about(entry.name):
             tree.add(entry)
     tree.finish()
-    return Written(size, entries)
+    return tally.held()
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The process all others of the launcher are forked from. It imports, then only forks: it reads no order and knows no container.
 
 One init always waits for the next order, below a monitor of its own, in namespaces and with filesystems that are made already: they take
-longer than all the rest of a launch. The next one is made when it has done its part, or when a further order waits already.
+longer than all the rest of a launch. The next one is made when it has done its part and the command had a moment of the processors to
+itself, or when a further order waits already.
 """
 
 import gc
@@ -18,6 +19,8 @@ from trioker.launcher.userns import Remap
 from trioker.linux import capabilities, cgroups
 
 _AGAIN_AFTER = 0.1  # seconds until the next try where no process could be made
+_MOMENT = 10
+"""Milliseconds. Making an init takes a processor for five to ten; on two of them a short command would take turns with it."""
 
 
 def main(arguments: list[str]) -> int:
@@ -81,13 +84,16 @@ def serve(zygote: Zygote) -> None:
         theirs.close()
         done = os.read(reader, 1)
         os.close(reader)
-        if not done:  # it ended before it had done its part
-            if _hung_up(zygote.daemon):
-                return
+        if done:
+            _poll(zygote.daemon, select.POLLIN, _MOMENT)
+        elif _poll(zygote.daemon, 0):  # it ended before it had done its part, because the daemon has hung up
+            return
+        else:
             time.sleep(_AGAIN_AFTER)
 
 
-def _hung_up(daemon: wire.Socket) -> bool:
+def _poll(daemon: wire.Socket, events: int, milliseconds: int = 0) -> bool:
+    """Whether one of ``events``, or its hanging up, was seen within that time."""
     poll = select.poll()
-    poll.register(daemon, 0)
-    return bool(poll.poll(0))
+    poll.register(daemon, events)
+    return bool(poll.poll(milliseconds))

@@ -2,7 +2,7 @@
 
 An allow-list in the spirit of Docker's default profile:
 
-- what is listed is allowed, some of it by its first argument;
+- what is listed is allowed, some of it by an argument;
 - what the kernel has and is not listed fails with EPERM;
 - what is newer than our table fails with ENOSYS, so that libraries fall back as on an older kernel. For the same reason ``clone3``
   does: its flags are behind a pointer, out of the filter's sight, while ``clone`` can be checked.
@@ -29,7 +29,7 @@ fchdir fchmod fchmodat fchmodat2 fchown fchownat fcntl fdatasync fgetxattr flist
 fstat fstatfs fsync ftruncate futex futex_requeue futex_wait futex_waitv futex_wake futimesat get_robust_list get_thread_area getcpu getcwd
 getdents getdents64 getegid geteuid getgid getgroups getitimer getpeername getpgid getpgrp getpid getppid getpriority getrandom getresgid
 getresuid getrlimit getrusage getsid getsockname getsockopt gettid gettimeofday getuid getxattr getxattrat inotify_add_watch inotify_init
-inotify_init1 inotify_rm_watch io_cancel io_destroy io_getevents io_pgetevents io_setup io_submit ioctl ioprio_get ioprio_set kill
+inotify_init1 inotify_rm_watch io_cancel io_destroy io_getevents io_pgetevents io_setup io_submit ioprio_get ioprio_set kill
 landlock_add_rule landlock_create_ruleset landlock_restrict_self lchown lgetxattr link linkat listen listmount listxattr listxattrat llistxattr
 lremovexattr lseek lsetxattr lstat madvise map_shadow_stack membarrier memfd_create memfd_secret mincore mkdir mkdirat mknod mknodat mlock mlock2
 mlockall mmap modify_ldt mprotect mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend mq_unlink mremap mseal msgctl msgget msgrcv msgsnd
@@ -87,16 +87,18 @@ _DENIED_FAMILIES = (3, 4, 5, 6, 11, 12, 19, 20, 23, 25, 34, 37, 38, 40)
 IrDA, WANPIPE, ISDN and CAIF are forgotten code, loaded as a module on demand. AF_ALG (38): a wide kernel interface few need. AF_VSOCK (40): no
 network namespace keeps it apart from the host."""
 _UNKNOWN_FAMILIES = 46  # and above: AF_MAX of kernel 6.18
+_DENIED_REQUESTS = (0x40086602, 0x401C5820)
+"""FS_IOC_SETFLAGS and FS_IOC_FSSETXATTR (linux/fs.h): whoever owns a file may take it out of its project with either, and so out of the limit of
+its container's disk. Both carry all flags at once behind a pointer, so none of them can be set; the answer is that of a filesystem without flags."""
 
 # struct sock_filter and its codes (linux/filter.h, linux/bpf_common.h); offsets into struct seccomp_data.
 _INSTRUCTION = struct.Struct("=HBBI")
 _LOAD, _IF_EQUAL, _IF_AT_LEAST, _IF_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER, _ARCH, _ARGUMENT = (
-    0,
-    4,
-    16,
-)  # the lower half of argument 0: the calls we look into ignore the upper one, so must we
-_RESULTS = {"allow": 0x7FFF0000, "EPERM": 0x00050000 | errno.EPERM, "ENOSYS": 0x00050000 | errno.ENOSYS}
+_NUMBER, _ARCH = 0, 4
+_ARGUMENT, _SECOND = 16, 24  # the lower halves: the calls we look into ignore the upper ones, so must we
+_RESULTS = {"allow": 0x7FFF0000} | {
+    name: 0x00050000 | getattr(errno, name) for name in ("EPERM", "ENOSYS", "EOPNOTSUPP")
+}
 
 _PR_SET_SECCOMP = 22
 _PR_SET_NO_NEW_PRIVS = 38
@@ -117,7 +119,7 @@ def arch() -> str:
 
 
 def policy(arch: str, capabilities: Collection[str]) -> dict[str, str]:
-    """What the filter does with each call of the table: ``allow``, ``EPERM``, ``ENOSYS``, or ``argument`` where argument 0 decides."""
+    """What the filter does with each call of the table: ``allow``, ``EPERM``, ``ENOSYS``, or ``argument`` where one of them decides."""
     listed = _ALLOWED.split()
     for capability in capabilities:
         listed += _ALLOWED_WITH.get(capability, "").split()
@@ -248,8 +250,16 @@ def _check_socket(program: _Program, ends: dict[str, int]) -> int:
     return program.add(_LOAD, _ARGUMENT)
 
 
+def _check_ioctl(program: _Program, ends: dict[str, int]) -> int:
+    otherwise = ends["allow"]
+    for request in _DENIED_REQUESTS:
+        otherwise = program.jump(_IF_EQUAL, request, ends["EOPNOTSUPP"], otherwise)
+    return program.add(_LOAD, _SECOND)
+
+
 _ARGUMENT_CHECKS: dict[str, Callable[[_Program, dict[str, int]], int]] = {
     "clone": _check_clone,
+    "ioctl": _check_ioctl,
     "personality": _check_personality,
     "socket": _check_socket,
 }

@@ -71,7 +71,7 @@ _NUMBERS = {
     "aarch64": {"pivot_root": 41, "keyctl": 219, "rt_sigaction": 134},
 }.get(os.uname().machine, {})
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
-_CLONE3, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 435, 436, 437, 442
+_CLONE3, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR, _QUOTACTL_FD = 435, 436, 437, 442, 443
 
 _OPEN_HOW = struct.Struct("=QQQ")  # struct open_how: flags, mode, resolve
 _MOUNT_ATTR = struct.Struct("=QQQQ")  # struct mount_attr: attr_set, attr_clr, propagation, userns_fd
@@ -180,6 +180,12 @@ def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
     """Open with the RESOLVE_ rules, close-on-exec: openat2(2). Raises BlockingIOError where a rename elsewhere raced with ``..``."""
     how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, 0, resolve)
     return _checked(_syscall(_OPENAT2, directory, os.fsencode(path), how, len(how)), "openat2", path)
+
+
+def quotactl_fd(fd: int, command: int, number: int, record: bytearray) -> None:
+    """Ask or say something of a user's, group's or project's quota on the filesystem of an open file (Linux 5.14): quotactl(2)."""
+    buffer = (ctypes.c_char * len(record)).from_buffer(record)
+    _checked(_syscall(_QUOTACTL_FD, fd, command, number, buffer), "quotactl_fd")
 
 
 def close_range(first: int, last: int, flags: int = 0) -> None:

@@ -21,6 +21,10 @@ class Impossible(TriokerError):
     """The request makes no sense in the object's present state (removing a running container)."""
 
 
+class NoRoom(TriokerError):
+    """A filesystem is full, or a quota is used up."""
+
+
 class Unauthorized(TriokerError):
     """A registry wants to know who asks, or does not believe it: no credentials, or wrong ones."""
 

@@ -16,14 +16,14 @@ from typing import Any
 import trio
 
 from trioker.launcher.failure import describe
-from trioker.launcher.spec import DigestSpec, MirrorSpec, PackSpec, UnpackSpec, WriteSpec
+from trioker.launcher.spec import CompareSpec, MirrorSpec, PackSpec, UnpackSpec, WriteSpec
 from trioker.launcher.wire import Output
 from trioker.linux import cgroups, pidfd
 from trioker.linux.cgroup_freezer import Freezer
 from trioker.linux.mounts import Mount
-from trioker.model.errors import InvalidParameter, LaunchFailed, TriokerError
+from trioker.model.errors import InvalidParameter, LaunchFailed, NoRoom, TriokerError
 from trioker.model.ids import short_id
-from trioker.model.layer import Unpacked
+from trioker.model.layer import Comparison, Unpacked
 from trioker.model.run import Exit, Run
 from trioker.runtime.channel import Channel, Event
 from trioker.runtime.process import MonitoredProcess, exit_from
@@ -279,19 +279,41 @@ class Runtime:
         return await self._fill("unpack", spec._asdict(), chunks)
 
     async def mirror(
-        self, old: Sequence[Mount], new: Sequence[Mount], touched: Sequence[str], tell: Callable[[int], None]
+        self,
+        old: Sequence[Mount],
+        new: Sequence[Mount],
+        touched: Sequence[str],
+        tell: Callable[[int], None],
+        *,
+        thorough: bool,
     ) -> None:
         """Make the tree that ``new`` shows equal to that of ``old`` (``launcher.mirror``); ``tell`` hears how many bytes were read so far.
 
-        Raises TriokerError naming what could not be made. What was made stays for the caller to remove.
+        Raises TriokerError naming what could not be made, NoRoom on a full disk. What was made stays for the caller to remove.
         """
-        spec = MirrorSpec(list(old), list(new), self._place.mount_point, list(touched))
+        spec = MirrorSpec(list(old), list(new), self._place.mount_point, list(touched), thorough)
         await self._measured("mirror", spec._asdict(), tell)
 
-    async def digest(self, mounts: Sequence[Mount], tell: Callable[[int], None]) -> str:
-        """The digest of the tree that ``mounts`` show (``launcher.tree_digest``); ``tell`` as for ``mirror``. Raises TriokerError."""
-        spec = DigestSpec(list(mounts), self._place.mount_point)
-        return str((await self._measured("digest", spec._asdict(), tell))["digest"])
+    async def compare(
+        self,
+        old: Sequence[Sequence[Mount]],
+        new: Sequence[Sequence[Mount]],
+        touched: Sequence[str],
+        tell: Callable[[int], None],
+        *,
+        digest: str,
+        since: int,
+    ) -> Comparison:
+        """Compare two trees, each with the one below it (no mounts for none), by what is known of those (``launcher.compare.Known``).
+
+        ``tell`` as for ``mirror``. Raises TriokerError naming what cannot be read.
+        """
+        (old_tree, old_below), (new_tree, new_below) = (map(list, each) for each in (old, new))
+        spec = CompareSpec(
+            old_tree, old_below, new_tree, new_below, self._place.mount_point, digest, since, list(touched)
+        )
+        fields = await self._measured("compare", spec._asdict(), tell)
+        return Comparison(str(fields["digest"]), str(fields["difference"]))
 
     async def _measured(self, kind: str, spec: Mapping[str, Any], tell: Callable[[int], None]) -> dict[str, Any]:
         """Have a helper do what takes long; it ends when we do, as nobody then reads what it tells."""
@@ -354,7 +376,7 @@ async def _helper_result(channel: Channel) -> dict[str, Any]:
             case Event({"event": "done"} as fields, _):
                 return fields
             case Event({"event": "failed"} as fields, _):
-                kind = InvalidParameter if fields.get("archive") else TriokerError
+                kind = InvalidParameter if fields.get("archive") else NoRoom if fields.get("full") else TriokerError
                 raise kind(str(fields["message"]))
         raise TriokerError("the helper died before it was done")
     raise TriokerError(f"the helper said nothing for {HELPER_ENDS_WITHIN:.0f} seconds")

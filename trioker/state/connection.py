@@ -33,7 +33,11 @@ from trioker.state.schema import migrate
 PAGE = 4096
 RESERVE = 4 * 2**20
 """Bytes set aside for the WAL, about what it holds between two checkpoints: on a disk that is full, removing, which makes room, is written
-down too. SQLite does not mind bytes behind its last frame: after each checkpoint there are old ones."""
+down too. SQLite does not mind bytes behind its last frame: after each checkpoint there are old ones.
+
+They are written, not only allocated: the first write into what is allocated makes its sync wait for the filesystem's journal as well, twice
+as long (ext4 here: 1.6 ms against 0.8).
+"""
 
 _FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS = 0x80086601, 0x40086602
 """_IOR and _IOW('f', 1 and 2, long), ioctl_iflags(2)."""
@@ -169,9 +173,12 @@ def _write_in_place(wal: str) -> None:
 
 
 def _set_aside(wal: str) -> None:
+    """Only behind what is there: after a crash that is the last daemon's, still to be replayed."""
     fd = os.open(wal, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.posix_fallocate(fd, 0, RESERVE)
+        there = os.fstat(fd).st_size
+        os.pwrite(fd, bytes(max(0, RESERVE - there)), there)
+        os.fdatasync(fd)
     finally:
         os.close(fd)
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from trioker.linux.forked import in_fork
+from trioker.storage.surroundings import own_directory_and_umask, without_copies
 
 T = TypeVar("T")
 
@@ -25,7 +26,8 @@ def within(seconds: float, work: Callable[[], T]) -> T:
 
     def run() -> None:
         try:
-            outcome.append(work())
+            with without_copies(), own_directory_and_umask():
+                outcome.append(work())
         except BaseException as error:  # noqa: BLE001  raised again below, in the caller's thread
             failure.append(error)
 

@@ -4,12 +4,13 @@ Nothing is imported before it is chosen, so a broken driver that nobody asked fo
 DriverError of one line, also where it never answers.
 """
 
+import errno
 import importlib
 import inspect
 import logging
 import operator
-import os
 import re
+import stat
 import sys
 import tempfile
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from trioker.linux.trees import remove_tree
 from trioker.storage.deadlines import in_child, within
 from trioker.storage.driver import Driver, OpenDriver, Unsupported
 from trioker.storage.guard import DriverError, guard, misshapen, one_line, printable
+from trioker.storage.surroundings import fill_standard_streams
 from trioker.storage.trust import distrust
 
 __all__ = [
@@ -71,6 +73,9 @@ OPEN_WITHIN = 120.0
 PROBE_WITHIN = 20.0
 """Seconds for opening it on an empty directory, where someone waits for the answer."""
 
+PROBE = ".trioker-probe-"
+"""How the directories begin in which drivers are tried; one that is left is of a process that was killed."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _TAKEN = ("driver", "lock", "migration", "view")
 """Names that lie beside the drivers' directories (``opening.py``)."""
@@ -88,6 +93,11 @@ class DriverInfo:
     """``module:attribute``."""
     fault: str = ""
     """Why it cannot be chosen, as far as that can be told without importing it."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it came with trioker."""
+        return self.distribution == OURS
 
 
 @attrs.frozen
@@ -108,7 +118,7 @@ def available(driver_dirs: Sequence[Path] = ()) -> Sequence[DriverInfo]:
     What cannot be read, or not be trusted, is warned of in the log.
     """
     found = list(_offered(sys.path))
-    if not any(info.distribution == OURS for info in found):
+    if not any(info.is_ours for info in found):
         found += [DriverInfo(name, OURS, __version__, value) for name, value in BUILTIN.items()]
     known = {OURS, *(info.distribution for info in found)}
     for folder in driver_dirs:
@@ -121,8 +131,8 @@ def available(driver_dirs: Sequence[Path] = ()) -> Sequence[DriverInfo]:
 
 def undisputed(infos: Sequence[DriverInfo]) -> Sequence[DriverInfo]:
     """For those who chose nothing: without strangers that call themselves as one of ours."""
-    own = {info.name for info in infos if info.distribution == OURS}
-    return [info for info in infos if info.distribution == OURS or info.name not in own]
+    own = {info.name for info in infos if info.is_ours}
+    return [info for info in infos if info.is_ours or info.name not in own]
 
 
 def find(name: str, infos: Sequence[DriverInfo]) -> DriverInfo:
@@ -169,19 +179,28 @@ def open_driver(
     driver_dirs: Sequence[Path] = (),
     patience: float = OPEN_WITHIN,
 ) -> Driver:
-    """Load and open the driver on ``root``, a directory of its own; it has ``patience`` seconds for that. Raises DriverError."""
+    """Load and open the driver on ``root``, a directory of its own; it has ``patience`` seconds for that. Raises DriverError.
+
+    What is answered stands behind its guard.
+    """
     opener = load(info, driver_dirs)
+
+    def work() -> tuple[Driver, str]:
+        driver = opener(root, options)
+        return driver, misshapen(driver)
+
     try:
-        driver = within(patience, lambda: opener(root, options))
+        driver, why = within(patience, work)
     except Unsupported as error:
         raise DriverError(f"storage driver {info.name!r} cannot work here: {one_line(error)}") from error
     except ValueError as error:
         raise DriverError(f"storage driver {info.name!r} refuses its options: {one_line(error)}") from error
     except BaseException as error:
         raise DriverError(f"storage driver {info.name!r} cannot be opened: {_line(error)}") from error
-    if why := misshapen(driver):
+    fill_standard_streams()
+    if why:
         raise DriverError(f"storage driver {info.name!r} of {info.distribution} is no driver: {why}")
-    return driver
+    return guard(info.name, driver, root, ours=info.is_ours)
 
 
 def probe(info: DriverInfo, root: Path, driver_dirs: Sequence[Path] = ()) -> str | None:
@@ -189,8 +208,8 @@ def probe(info: DriverInfo, root: Path, driver_dirs: Sequence[Path] = ()) -> str
     try:
         with _trial_directory(root) as trial:
             return _try(info, trial, driver_dirs) or None
-    except OSError as error:
-        return _no_trial(error)
+    except DriverError as error:
+        return str(error)
 
 
 def list_drivers(root: Path, driver_dirs: Sequence[Path] = ()) -> Sequence[DriverRow]:
@@ -239,24 +258,46 @@ def _misnamed(name: str) -> str:
 
 @contextmanager
 def _trial_directory(root: Path) -> Iterator[Path]:
-    """An empty directory on ``root``'s filesystem. Raises OSError."""
-    place = next(path for path in (root, *root.absolute().parents) if path.is_dir())
-    trial = tempfile.mkdtemp(prefix=".trioker-probe-", dir=place)
+    """An empty directory on ``root``'s filesystem, in which ``root`` was made in miniature. Raises DriverError where it cannot be made."""
+    wanted = root.absolute()
     try:
-        yield Path(trial)
+        place = next(path for path in (wanted, *wanted.parents) if _is_there(path))
+        top = tempfile.mkdtemp(prefix=PROBE, dir=place)
+    except OSError as error:
+        raise _no_place(root, error) from error
+    try:
+        trial = Path(top, wanted.relative_to(place))
+        try:
+            trial.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _no_place(root, error) from error
+        yield trial
     finally:
         with suppress(OSError):  # a driver may have left something mounted
-            remove_tree(trial)
+            remove_tree(top)
 
 
-def _no_trial(error: OSError) -> str:
-    place = os.path.dirname(error.filename or "")
-    return f"cannot write in {place}: {error.strerror}"
+def _is_there(path: Path) -> bool:
+    """Whether it is a directory; False where one can be made, perhaps. Raises OSError where something else is in its place."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if path.is_symlink():
+            raise FileExistsError(errno.EEXIST, "a symbolic link to nothing", str(path)) from None
+        return False
+    if not stat.S_ISDIR(mode):
+        raise NotADirectoryError(errno.ENOTDIR, "not a directory", str(path))
+    return True
+
+
+def _no_place(root: Path, error: OSError) -> DriverError:
+    place, _, _ = str(error.filename).partition(f"/{PROBE}")
+    return DriverError(f"nothing can be kept in {root}: {place}: {error.strerror}")
 
 
 def _try(info: DriverInfo, trial: Path, driver_dirs: Sequence[Path]) -> str:
     try:
-        guard(info.name, open_driver(info, trial, {}, driver_dirs, PROBE_WITHIN)).close()
+        open_driver(info, trial, {}, driver_dirs, PROBE_WITHIN).close()
     except DriverError as error:
         return str(error)
     return ""
@@ -268,17 +309,15 @@ def _row(info: DriverInfo, infos: Sequence[DriverInfo], root: Path, driver_dirs:
         with _trial_directory(root) as trial:
             chosen = find(info.name, infos)
             why = why or in_child(IMPORT_WITHIN + 2 * PROBE_WITHIN, lambda: _try(chosen, trial, driver_dirs))
-        why = _in_a_row(why, info, trial)
+        why = _in_a_row(why, info, trial, root)
     except (DriverError, TimeoutError, ChildProcessError) as error:
         why = why or str(error)
-    except OSError as error:
-        why = why or _no_trial(error)
     return DriverRow(info.name, info.distribution, info.version, not why, why)
 
 
-def _in_a_row(why: str, info: DriverInfo, trial: Path) -> str:
+def _in_a_row(why: str, info: DriverInfo, trial: Path, root: Path) -> str:
     """Without what the row says already, and the trial directory's name."""
-    return why.removeprefix(f"storage driver {info.name!r} cannot work here: ").replace(str(trial), str(trial.parent))
+    return why.removeprefix(f"storage driver {info.name!r} cannot work here: ").replace(str(trial), str(root))
 
 
 def _line(error: BaseException) -> str:

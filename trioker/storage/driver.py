@@ -22,12 +22,14 @@ Who keeps what:
   ``remove`` and opening work on a full one.
 
 Everything is synchronous and called from worker threads, several at once for different keys, never two at once for one key; but a ``changes``
-or ``usage`` whose asker went away may still be at its end. ``mounts`` and ``unpack_target`` are called where waiting would stop everybody:
-they answer at once. What a driver answers is looked at (``storage/guard.py``); an error that is not named here is told with its name. All
-of this is checked by ``trioker.testing.driver_suite``, over our drivers and over anybody's.
+or ``usage`` whose asker went away may still be at its end. ``mounts`` and ``unpack_target`` wait for nothing: a start waits for them, and
+those of our own drivers are called where it would stop everybody. What a driver answers is looked at (``storage/guard.py``), all it
+shows lies inside of its directory, and an error that is not named here is told with its name. All of this is checked by
+``trioker.testing.driver_suite``, over our drivers and over anybody's.
 """
 
 import enum
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -46,7 +48,11 @@ __all__ = [
     "Unsupported",
     "Usage",
     "Whiteouts",
+    "bind",
+    "parse_size",
 ]
+
+_SIZE = re.compile(r"([1-9][0-9]{0,17})([kmgt]?)b?", re.IGNORECASE)
 
 
 class Unsupported(Exception):
@@ -105,7 +111,14 @@ class Driver(Protocol):
     def changes(self, key: str) -> Iterator[Change]:
         """What differs from the parent, in the order of a walk: a directory before its entries, entries by the bytes of their names.
 
-        Nothing below what was deleted. A path that was only touched may be told as modified.
+        A path differs when it came or went, or when there is something else now: another kind of file, mode, owner, device, time of change, size,
+        content, link's target, attribute of its own, or one name more of the same file. What was done does not matter: a file that was
+        opened for writing, given the mode it had, or replaced by its equal does not differ, though overlayfs has copied it; one that was
+        written under its old date does. ``trioker.linux.differences`` tells for a pair of entries. The root is not told, nor anything below what
+        was deleted.
+
+        Callers of the store see each directory as modified when it or anything below it differs. The store adds what that takes
+        (``storage/changes.py``): a driver tells a directory that itself differs, and may tell those above what differs, or not.
         """
 
     def usage(self, key: str) -> Usage:
@@ -125,6 +138,15 @@ def bind(source: str, *, readonly: bool) -> Sequence[Mount]:
     """
     made = Mount(source, "none", MS_BIND)
     return [made, Mount("none", "none", MS_REMOUNT | MS_BIND | MS_RDONLY)] if readonly else [made]
+
+
+def parse_size(text: str) -> int:
+    """Bytes of an option such as "10G", "512m" or "1048576"; units are powers of 1024. Raises ValueError."""
+    found = _SIZE.fullmatch(text)
+    size = int(found[1]) << 10 * " kmgt".index(found[2].lower() or " ") if found else 0
+    if not 0 < size < 2**63:
+        raise ValueError(f"size={text!r} is not a size such as 10G")
+    return size
 
 
 @runtime_checkable

@@ -6,23 +6,37 @@ Without it a driver that raises SystemExit in a thread would end the daemon, and
 import errno
 import inspect
 import logging
+import os
 import re
+import threading
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
+from trioker.linux.mounts import MS_BIND, MS_REMOUNT
 from trioker.model.errors import TriokerError
 from trioker.storage.driver import Change, Driver, Kind, Lists, Mount, UnpackTarget, Unsupported, Usage, Whiteouts
+from trioker.storage.surroundings import own_directory_and_umask, without_copies
 
 log = logging.getLogger(__name__)
 
 MOST_CHANGES = 4_000_000
 """Of one layer: a gigabyte of memory, and some ten times what the largest images hold. Whoever says more does not end."""
 
+_MOST_KEYS = 1_000_000
+_MOST_MOUNTS = 500
+"""Both far more than there are. Whoever says more does not end."""
+_AT_ONCE = 256
+"""Changes that are asked of a driver before any is passed on."""
+
 _KEY = re.compile(r"[0-9a-f]{64}")
 _METHODS = [name for name in vars(Driver) if not name.startswith("_")]
 _LONGEST = 300
 """Characters of a failure that somebody else wrote."""
+_MOST_LINES = 30
+"""At the beginning of its traceback in the log, and at its end."""
 _TOLD_AS_THEY_ARE = (errno.ENOENT, errno.ENOSPC, errno.EDQUOT)
 """Errors of the disk that others know what to do about."""
 
@@ -35,7 +49,7 @@ def one_line(error: BaseException) -> str:
     """What it says on its first line, or what it is."""
     try:
         text = str(error).strip()
-    except Exception:  # noqa: BLE001  even that is code of a stranger
+    except BaseException:  # noqa: BLE001  even that is code of a stranger
         text = ""
     return printable((text or type(error).__name__).splitlines()[0])
 
@@ -55,6 +69,8 @@ def misshapen(driver: object) -> str:
             return f"{name}() is async, and drivers are called in threads"
         try:
             _call_for_trial(name, inspect.signature(method))
+        except ValueError:  # written in C, and it does not tell
+            continue
         except TypeError as error:
             return f"{name}() cannot be called as it must be: {one_line(error)}"
     return ""
@@ -66,26 +82,37 @@ def _call_for_trial(name: str, signature: inspect.Signature) -> None:
     signature.bind(*positional, **{each.name: None for each in wanted if each.kind is each.KEYWORD_ONLY})
 
 
-def guard(name: str, driver: Driver) -> Driver:
-    """The same driver, not trusted. It lists what it has (``Lists``) if the driver does."""
-    return _ListingGuard(name, driver) if isinstance(driver, Lists) else _Guard(name, driver)
+def guard(name: str, driver: Driver, home: Path, *, ours: bool) -> Driver:
+    """The same driver, not trusted; ``home`` is its directory. It lists what it has (``Lists``) if the driver does.
+
+    What is ``ours`` is spared the precautions against changing the process it runs in, so that it may be called in the main thread.
+    """
+    return (_ListingGuard if isinstance(driver, Lists) else _Guard)(name, driver, home, ours=ours)
 
 
 class _Guard:
     """Raises what the Protocol has, and DriverError instead of everything else."""
 
-    def __init__(self, name: str, driver: Driver) -> None:
-        self._name, self._driver = name, driver
+    def __init__(self, name: str, driver: Driver, home: Path, *, ours: bool) -> None:
+        self.name = name
+        self._driver = driver
+        self._ours = ours
+        self._homes = (f"{os.path.abspath(home)}/", f"{os.path.realpath(home)}/")
+        self._lock = threading.Lock()
+        self._being_changed: dict[str, str] = {}
+        """Keys, and the calls that change them now."""
 
     def create(self, key: str, parent: str | None) -> None:
-        with self._blamed("create"):
+        with self._alone("create", key), self._blamed("create"):
             self._driver.create(key, parent)
 
     def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
         with self._blamed("mounts"):
-            recipes = tuple(self._driver.mounts(key, readonly=readonly))
+            recipes = tuple(islice(self._driver.mounts(key, readonly=readonly), _MOST_MOUNTS))
             if not recipes or not all(map(_is_mount, recipes)):
                 raise TypeError(f"no mounts: {recipes!r}")
+            for recipe in recipes:
+                self._check_places(recipe)
         return recipes
 
     def unpack_target(self, key: str) -> UnpackTarget:
@@ -93,17 +120,13 @@ class _Guard:
             target = self._driver.unpack_target(key)
             if not isinstance(target.path, Path) or not isinstance(target.whiteouts, Whiteouts):
                 raise TypeError(f"no target: {target!r}")
+            self._check_inside(str(target.path))
         return target
 
     def changes(self, key: str) -> Iterator[Change]:
-        with self._blamed("changes"):
-            for number, change in enumerate(self._driver.changes(key)):
-                if number == MOST_CHANGES:
-                    raise OverflowError(f"they do not end after {MOST_CHANGES:,}")
-                path, kind = change
-                if not isinstance(path, str) or not isinstance(kind, Kind) or not path.startswith("/"):
-                    raise TypeError(f"no change: {change!r}")
-                yield change
+        told = self._checked_changes(key)
+        while some := self._take(told):
+            yield from some  # not in _take: a GeneratorExit that comes here is not the driver's
 
     def usage(self, key: str) -> Usage:
         with self._blamed("usage"):
@@ -113,25 +136,66 @@ class _Guard:
         return Usage(size, entries)
 
     def remove(self, key: str) -> None:
-        with self._blamed("remove"):
+        with self._alone("remove", key), self._blamed("remove"):
             self._driver.remove(key)
 
     def close(self) -> None:
         with self._blamed("close"):
             self._driver.close()
 
+    def _take(self, told: Iterator[Change]) -> Sequence[Change]:
+        with self._blamed("changes"):
+            return tuple(islice(told, _AT_ONCE))
+
+    def _checked_changes(self, key: str) -> Iterator[Change]:
+        for number, change in enumerate(self._driver.changes(key)):
+            if number == MOST_CHANGES:
+                raise OverflowError(f"they do not end after {MOST_CHANGES:,}")
+            path, kind = change
+            if not isinstance(path, str) or not isinstance(kind, Kind) or not path.startswith("/"):
+                raise TypeError(f"no change: {change!r}")
+            yield Change(path, kind)
+
+    def _check_places(self, recipe: Mount) -> None:
+        """A path that begins wrong, or ends with an empty key, must not show a container the host."""
+        if recipe.directory and f"{os.path.normpath(recipe.directory)}/" not in self._homes:
+            self._check_inside(recipe.directory)
+        if recipe.flags & MS_BIND and not recipe.flags & MS_REMOUNT:
+            self._check_inside(recipe.source)
+
+    def _check_inside(self, path: str) -> None:
+        if not os.path.normpath(path).startswith(self._homes):
+            raise ValueError(f"{path!r} is not inside of {self._homes[0]}")
+
+    @contextmanager
+    def _alone(self, method: str, key: str) -> Iterator[None]:
+        """Keep the Protocol's promise where an earlier call hangs, or is slow, and nobody waits for it any longer."""
+        with self._lock:
+            if other := self._being_changed.get(key):
+                raise DriverError(f"storage driver {self.name!r} has not come back from {other}() of the same layer")
+            self._being_changed[key] = method
+        try:
+            yield
+        finally:
+            del self._being_changed[key]
+
     @contextmanager
     def _blamed(self, method: str) -> Iterator[None]:
         try:
-            yield
-        except (GeneratorExit, Unsupported):
-            raise
+            if self._ours:
+                yield
+                return
+            with without_copies(), own_directory_and_umask():
+                yield
         except BaseException as error:
-            if isinstance(error, OSError) and error.errno in _TOLD_AS_THEY_ARE:
+            if _is_told_as_it_is(error, method):
                 raise
-            log.exception("storage driver %r failed in %s()", self._name, method)
-            what = f"{type(error).__name__}: {one_line(error)}"
-            raise DriverError(f"storage driver {self._name!r} failed in {method}(): {what}") from error
+            raise self._failure(method, error) from error
+
+    def _failure(self, method: str, error: BaseException) -> DriverError:
+        told = f"storage driver {self.name!r} failed in {method}()"
+        log.error("%s\n%s", told, _traceback(error))
+        return DriverError(f"{told}: {type(error).__name__}: {one_line(error)}")
 
 
 class _ListingGuard(_Guard):
@@ -139,10 +203,24 @@ class _ListingGuard(_Guard):
 
     def keys(self) -> Iterable[str]:
         with self._blamed("keys"):
-            found = list(self._driver.keys()) if isinstance(self._driver, Lists) else []
+            found = list(islice(self._driver.keys(), _MOST_KEYS)) if isinstance(self._driver, Lists) else []
             if strange := [key for key in found if not isinstance(key, str) or not _KEY.fullmatch(key)]:
                 raise TypeError(f"no key: {strange[0]!r}")
         return found
+
+
+def _traceback(error: BaseException) -> str:
+    """Neither of any number of lines nor of lines of any length."""
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    if len(lines) > 2 * _MOST_LINES:
+        lines = [*lines[:_MOST_LINES], "...", *lines[-_MOST_LINES:]]
+    return "\n".join(line[:_LONGEST] for line in lines)
+
+
+def _is_told_as_it_is(error: BaseException, method: str) -> bool:
+    if isinstance(error, Unsupported):
+        return method == "create"
+    return isinstance(error, FileNotFoundError) or (isinstance(error, OSError) and error.errno in _TOLD_AS_THEY_ARE)
 
 
 def _is_mount(recipe: object) -> bool:

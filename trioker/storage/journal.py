@@ -1,15 +1,18 @@
 """How far a migration has come, on the disk: what a power cut leaves is what can be relied on.
 
-A text file: the old driver's name and the new one's, then for each layer that is whole in the new one its key and the digest of its tree. A last
-line that was cut short counts for nothing.
+A text file: the old driver's name and the new one's, then for each layer that is whole in the new one its key and the digest of its tree, or its
+key alone where it is so no more. A last line that was cut short counts for nothing.
 """
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 FILE = "migration"
+FRESH = ".new"
+"""Ends the name under which what is written durably comes into being; a power cut may leave it, and no driver is called so."""
 
 
 class Journal:
@@ -39,15 +42,31 @@ class Journal:
         if len(whole) < len(text):
             os.truncate(path, len(whole))
         first, *lines = (line.split(" ") for line in whole.decode("ascii").splitlines())
-        return cls(place, first[0], first[1], dict(lines))
+        noted = {line[0]: line[1:] for line in lines}
+        return cls(place, first[0], first[1], {key: digest[0] for key, digest in noted.items() if digest})
 
     def add(self, key: str, digest: str) -> None:
         """Note a layer that is whole and on the disk. Raises OSError."""
+        self._write(f"{key} {digest}")
+        self.finished[key] = digest
+
+    def strike(self, key: str) -> None:
+        """Take back what was noted of a layer, before anything is done to it. Raises OSError."""
+        if self.finished.pop(key, None):
+            self._write(key)
+
+    def strike_all(self) -> None:
+        """Take back what was noted of every layer. Raises OSError."""
+        if self.finished:
+            os.truncate(self._path, len(f"{self.old} {self.new}\n"))
+            self.finished.clear()
+            sync_file(self._path)
+
+    def _write(self, line: str) -> None:
         with open(self._path, "ab") as file:
-            file.write(f"{key} {digest}\n".encode("ascii"))
+            file.write(f"{line}\n".encode("ascii"))
             file.flush()
             os.fsync(file.fileno())
-        self.finished[key] = digest
 
     def end(self) -> None:
         """Forget the migration."""
@@ -56,14 +75,22 @@ class Journal:
 
 def write_durably(path: Path, text: str) -> None:
     """Write a small file whole or not at all: after a power cut it holds the old text or the new one. Raises OSError."""
-    fresh = path.with_name(f"{path.name}.new")
-    with open(fresh, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fresh = path.with_name(f"{path.name}{FRESH}")
     try:
-        os.fsync(directory)
+        fresh.write_text(text, encoding="utf-8")
+        sync_file(fresh)
+        fresh.rename(path)
+    except OSError:
+        with suppress(FileNotFoundError):
+            fresh.unlink()
+        raise
+    sync_file(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Get a file or directory onto the disk. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
     finally:
-        os.close(directory)
+        os.close(fd)

@@ -1,13 +1,15 @@
 """Moving all layers of a store from one driver to another, with no daemon on it.
 
 Both drivers are open side by side, and the old one is only read. Layer by layer, parents first, the new driver makes the layer as an equal of its
-parent, a confined helper changes what differs (``launcher.mirror``), and two others hash what the old driver and the new one show of it. What is
-equal is synced and noted in the journal, from where a later run goes on. One durable rename then makes the new driver the store's; until
-then a daemon may open the store as ever, with the old one. So a container's layer that is in the journal is hashed again: it may have run since.
+parent, a confined helper changes what differs (``launcher.mirror``), and another compares what the old driver and the new one show of it
+(``launcher.compare``). What is equal is synced and noted in the journal, from where a later run goes on. One durable rename then makes the new driver
+the store's; until then a daemon may open the store as ever, with the old one. So a container's layer that is in the journal is compared again: it
+may have run since.
 """
 
+import os
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -15,18 +17,17 @@ import trio
 
 from trioker.launcher.failure import describe
 from trioker.linux.sync import syncfs
-from trioker.linux.trees import remove_tree
 from trioker.model.errors import TriokerError
 from trioker.model.ids import short_id
 from trioker.model.layer import LayerRecord
 from trioker.model.progress import Progress
 from trioker.storage.discovery import DriverError, DriverInfo, available, find, open_driver, undisputed
 from trioker.storage.driver import Driver
-from trioker.storage.guard import guard
-from trioker.storage.journal import Journal
-from trioker.storage.mover import Mover, Tell, list_keys, work
+from trioker.storage.journal import FRESH, Journal
+from trioker.storage.mover import Mover, OutOfRoom, Tell, list_keys, work
 from trioker.storage.opening import locked, record, recorded
 from trioker.storage.ports import LayerRecords, Trees
+from trioker.storage.remains import remove_directory
 
 
 @attrs.frozen
@@ -51,6 +52,8 @@ async def move_layers(root: Path, records: LayerRecords, trees: Trees, move: Mov
     store open, DriverError where a driver cannot be opened, MigrationFailed.
     """
     with locked(root / "storage"):
+        for left in (root / "storage").glob(f"*{FRESH}"):
+            left.unlink()
         layers = _parents_first([each for each in records.layers() if each.ready])
         store = _Store(root, layers, available(move.driver_dirs), move, tell)
         new, current = find(move.to, store.drivers), recorded(store.place)
@@ -113,33 +116,51 @@ class _Store:
         """Copy all layers and make the new driver the store's; the journal that tells so. Nothing is begun where a driver cannot be opened."""
         async with self._opened(old, {}) as source, self._opened(new, self.wanted.options) as target:
             journal = journal or Journal.begin(self.place, old.name, new.name)
-            await Mover(source, target, journal, self.wanted.containers, trees, self.tell).move(self.layers)
+            try:
+                await Mover(source, target, journal, self.wanted.containers, trees, self.tell).move(self.layers)
+            except OutOfRoom as error:
+                left = [each.key for each in self.layers if each.key not in journal.finished]
+                raise OutOfRoom(f"{error}\n{await work(_room, source, left, self.place / new.name)}") from error
         await work(syncfs, self.place / new.name)
         await work(syncfs, self.root)
         record(self.place, new.name)
         return journal
 
     async def finish(self, journal: Journal, left: str) -> None:
-        """Remove what the driver ``left`` keeps, unless it is the old one's and to be kept, and the journal. What was removed before is fine."""
+        """Remove what the driver ``left`` keeps, unless it is the old one's and to be kept, and the journal. What was removed before is fine.
+
+        A driver that is here no more, or cannot be opened, keeps nobody from moving on: its directory is removed as files.
+        """
+        if left == journal.new:
+            journal.strike_all()
         if not (self.wanted.keep and left == journal.old):
-            await self._discard(self.find(left))
+            async with AsyncExitStack() as stack:
+                if driver := await self._try_open(left, stack):
+                    await self._discard(driver, left)
+            await work(remove_directory, self.place / left)
         journal.end()
 
-    async def _discard(self, info: DriverInfo) -> None:
-        async with self._opened(info, {}) as driver:
-            keys = await list_keys(driver) | {each.key for each in self.layers}
-            for number, key in enumerate(sorted(keys), 1):
-                self.tell(Progress(f"{number}/{len(keys)} Removing from {info.name}", short_id(key)))
-                await work(driver.remove, key)
-        with suppress(OSError):  # a filesystem of its own may be mounted there
-            await work(remove_tree, self.place / info.name)
+    async def _try_open(self, name: str, stack: AsyncExitStack) -> Driver | None:
+        try:
+            return await stack.enter_async_context(self._opened(self.find(name), {}))
+        except DriverError as error:
+            self.tell(Progress(f"{error}. Its directory is removed as files, what it has elsewhere is not", name))
+            return None
+
+    async def _discard(self, driver: Driver, name: str) -> None:
+        """Children first: a driver may refuse to remove what others stand on."""
+        known = [each.key for each in reversed(self.layers)]
+        keys = [*(await list_keys(driver)).difference(known), *known]
+        for number, key in enumerate(keys, 1):
+            self.tell(Progress(f"{number}/{len(keys)} Removing from {name}", short_id(key)))
+            await work(driver.remove, key)
 
     @asynccontextmanager
     async def _opened(self, info: DriverInfo, options: Mapping[str, str]) -> AsyncGenerator[Driver, None]:
         home = self.place / info.name
         home.mkdir(mode=0o700, exist_ok=True)
         try:
-            driver = guard(info.name, await work(open_driver, info, home, options, self.wanted.driver_dirs))
+            driver = await work(open_driver, info, home, options, self.wanted.driver_dirs)
         except DriverError:
             with suppress(OSError):  # it has left something there
                 home.rmdir()
@@ -149,3 +170,17 @@ class _Store:
         finally:
             with trio.CancelScope(shield=True):
                 await work(driver.close)
+
+
+def _room(driver: Driver, keys: Collection[str], home: Path) -> str:
+    """What a user must know who is to make room in ``home`` for layers that ``driver`` keeps."""
+    found, needed = os.statvfs(home), sum(driver.usage(key).size for key in keys)
+    free = "no further file" if found.f_files and not found.f_favail else _megabytes(found.f_bavail * found.f_frsize)
+    return (
+        f"{home} has room for {free} of {_megabytes(found.f_blocks * found.f_frsize)}; what is still to be moved, {len(keys)} layers, "
+        f"takes {_megabytes(needed)} or more: that much they hold where they are"
+    )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

@@ -1,6 +1,8 @@
 """Moving layers from one open driver to another, each verified and noted before the next."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import errno
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
@@ -10,9 +12,9 @@ import trio
 
 from trioker.launcher.failure import describe
 from trioker.linux.sync import syncfs
-from trioker.model.errors import TriokerError
+from trioker.model.errors import NoRoom, TriokerError
 from trioker.model.ids import short_id
-from trioker.model.layer import LayerRecord
+from trioker.model.layer import Comparison, LayerRecord
 from trioker.model.progress import Progress
 from trioker.storage.driver import Driver, Kind, Lists, Mount, Unsupported, Whiteouts, bind
 from trioker.storage.journal import Journal
@@ -21,9 +23,16 @@ from trioker.storage.ports import Trees
 T = TypeVar("T")
 Tell = Callable[[Progress], None]
 
+_FILES_CLOCK = 5
+"""CLOCK_REALTIME_COARSE of linux/time.h: no file changed from now on gets an earlier time from the kernel, as it might by the finer clock."""
+
 
 class MigrationFailed(TriokerError):
     """The layers could not be moved, the text says why; the store is as it was."""
+
+
+class OutOfRoom(MigrationFailed):
+    """There was no room for a layer in the new driver."""
 
 
 async def list_keys(driver: Driver) -> set[str]:
@@ -49,31 +58,37 @@ class Mover:
 
     async def move(self, layers: Sequence[LayerRecord]) -> None:
         """All of them, parents first, but for those that are there already."""
+        shows = [_Show(self._tell, each.key, f"{number}/{len(layers)}") for number, each in enumerate(layers, 1)]
         there = await list_keys(self._new) if isinstance(self._new, Lists) else set(self._journal.finished)
-        unknown = there - (self._journal.finished.keys() & {each.key for each in layers})
-        for key in unknown:
-            await work(self._new.remove, key)
-        there -= unknown
-        moved: set[str] = set()
-        for number, layer in enumerate(layers, 1):
-            show = _Show(self._tell, layer.key, f"{number}/{len(layers)}")
-            if layer.parent in moved or layer.key not in there or not await self._is_moved(layer, show):
+        wanted: set[str] = set()
+        for layer, show in zip(layers, shows, strict=True):
+            if layer.parent in wanted or layer.key not in there or not await self._is_moved(layer, show):
+                wanted.add(layer.key)
+        await self._clear(there - {each.key for each in layers})
+        await self._clear(each.key for each in reversed(layers) if each.key in wanted)
+        for layer, show in zip(layers, shows, strict=True):
+            if layer.key in wanted:
                 await self._move_one(layer, show)
-                moved.add(layer.key)
+
+    async def _clear(self, keys: Iterable[str]) -> None:
+        """Remove what is no true copy, children first: a driver may refuse to remove what others stand on."""
+        for key in keys:
+            self._journal.strike(key)
+            await work(self._new.remove, key)
 
     async def _is_moved(self, layer: LayerRecord, show: "_Show") -> bool:
-        noted = self._journal.finished.get(layer.key, "")
-        if not noted or layer.key not in self._containers:
-            return bool(noted)
+        """Whether the layer that is there is a true copy, now that a daemon may have had the old one."""
+        if layer.key not in self._journal.finished or layer.key not in self._containers:
+            return layer.key in self._journal.finished
         with _about(layer):
-            return noted == await self._trees.digest(self._old.mounts(layer.key, readonly=True), show.count("Checking"))
+            touched = await work(self._list_touched, layer)
+            found = await self._compare(layer, touched, _now(), show.count("Checking"))
+        return not found.difference
 
     async def _move_one(self, layer: LayerRecord, show: "_Show") -> None:
         done = False
         try:
             with _about(layer):
-                await work(self._new.remove, layer.key)
-                await work(self._new.create, layer.key, layer.parent or None)
                 digest = await self._copy(layer, show)
                 await work(syncfs, self._new.unpack_target(layer.key).path)
                 self._journal.add(layer.key, digest)
@@ -85,15 +100,42 @@ class Mover:
                     await work(self._new.remove, layer.key)
 
     async def _copy(self, layer: LayerRecord, show: "_Show") -> str:
-        """Make the new layer what the old one is; returns the digest of both. Raises MigrationFailed where they are not equal then."""
-        source = self._old.mounts(layer.key, readonly=True)
+        """Make the new layer what the old one is; returns the digest of both. Raises MigrationFailed where they are not equal then.
+
+        Two changes within one tick of the kernel's clock look like one to a driver that compares files by their times; what the old one therefore
+        did not tell is found by comparing all contents, the second time.
+        """
+        begun = _now()
+        await work(self._new.create, layer.key, layer.parent or None)
         touched = await work(self._list_touched, layer)
-        await self._trees.mirror(source, self._writable(layer.key), touched, show.count("Copying"))
-        old = await self._trees.digest(source, show.count("Verifying"))
-        new = await self._trees.digest(self._new.mounts(layer.key, readonly=True), show.count("Verifying"))
-        if old != new:
-            raise MigrationFailed(f"the copy differs: {new} instead of {old}")
-        return old
+        source, copy = self._old.mounts(layer.key, readonly=True), self._writable(layer.key)
+        found = Comparison("")
+        for thorough in (False, True):
+            await self._trees.mirror(source, copy, touched, show.count("Copying"), thorough=thorough)
+            found = await self._compare(layer, touched, begun, show.count("Verifying"))
+            if not found.difference:
+                return found.digest
+            await self._check_below(layer, show)
+        raise MigrationFailed(f"the copy differs at {found.difference}")
+
+    async def _check_below(self, layer: LayerRecord, show: "_Show") -> None:
+        """Raise MigrationFailed if the copy of the layer below is no longer true: who has made this one wrong may have written there."""
+        if layer.parent:
+            old, new = ([driver.mounts(layer.parent, readonly=True), ()] for driver in (self._old, self._new))
+            found = await self._trees.compare(old, new, (), show.count("Verifying"), digest="", since=0)
+            if found.difference:
+                self._journal.strike(layer.parent)
+                raise MigrationFailed(f"making it has changed the copy of the layer below it at {found.difference}")
+
+    async def _compare(
+        self, layer: LayerRecord, touched: Sequence[str], since: int, tell: Callable[[int], None]
+    ) -> Comparison:
+        old, new = (
+            [driver.mounts(key, readonly=True) if key else () for key in (layer.key, layer.parent)]
+            for driver in (self._old, self._new)
+        )
+        below = self._journal.finished[layer.parent] if layer.parent else ""
+        return await self._trees.compare(old, new, touched, tell, digest=below, since=since)
 
     def _list_touched(self, layer: LayerRecord) -> Sequence[str]:
         if not layer.parent:
@@ -125,10 +167,16 @@ class _Show:
         return partial(self, word)
 
 
+def _now() -> int:
+    return time.clock_gettime_ns(_FILES_CLOCK)
+
+
 @contextmanager
 def _about(layer: LayerRecord) -> Iterator[None]:
     """Say which layer a failure is about."""
     try:
         yield
     except (OSError, TriokerError, Unsupported) as error:
-        raise MigrationFailed(f"layer {short_id(layer.key)} could not be moved: {describe(error)}") from error
+        full = isinstance(error, NoRoom) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT))
+        kind = OutOfRoom if full else MigrationFailed
+        raise kind(f"layer {short_id(layer.key)} could not be moved: {describe(error)}") from error

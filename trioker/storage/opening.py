@@ -17,9 +17,11 @@ from pathlib import Path
 import attrs
 import trio
 
+from trioker.linux.trees import remove_tree
 from trioker.model.errors import Conflict
 from trioker.storage.discovery import (
     ALIASES,
+    PROBE,
     DriverError,
     DriverInfo,
     available,
@@ -29,7 +31,6 @@ from trioker.storage.discovery import (
     undisputed,
 )
 from trioker.storage.driver import Driver
-from trioker.storage.guard import guard
 from trioker.storage.journal import write_durably
 from trioker.storage.ports import LayerRecords
 from trioker.storage.store import LayerStore
@@ -58,22 +59,25 @@ async def open_store(root: Path, records: LayerRecords, choice: Choice) -> Async
     """The store in ``root``/storage, reconciled, for as long as the context lasts.
 
     Raises Conflict where another daemon has it open, DriverError where the chosen driver is not the one whose layers are there, or does
-    not work.
+    not work. Cancelled while the driver opens, it does not wait for that: the process is expected to end.
     """
     place = root / "storage"
     with locked(place):
-        info, driver = await trio.to_thread.run_sync(_open, place, choice, bool(records.layers()))
+        has_layers = bool(records.layers())
+        info, driver = await trio.to_thread.run_sync(_open, place, choice, has_layers, abandon_on_cancel=True)
+        store = LayerStore(driver, records, prompt=info.is_ours and not choice.options)
         try:
-            yield OpenStore(await LayerStore.open(driver, records), info)
+            await store.reconcile()
+            yield OpenStore(store, info)
         finally:
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(driver.close)
+                await store.close()
 
 
 @contextmanager
 def locked(place: Path) -> Iterator[None]:
-    """Hold the store in ``place`` for this process alone. Raises Conflict."""
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Hold the store in ``place`` for this process alone. Raises Conflict, DriverError where nothing can be kept there."""
+    _make(place)
     fd = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -87,11 +91,20 @@ def locked(place: Path) -> Iterator[None]:
 
 def _open(place: Path, choice: Choice, has_layers: bool) -> tuple[DriverInfo, Driver]:
     info = _choose(place, choice, recorded(place) if has_layers else "")
+    for left in place.glob(f"{PROBE}*"):
+        remove_tree(left)
     home = place / info.name
-    home.mkdir(mode=0o700, exist_ok=True)
+    _make(home)
     driver = open_driver(info, home, choice.options, choice.driver_dirs)
     record(place, info.name)
-    return info, guard(info.name, driver)
+    return info, driver
+
+
+def _make(place: Path) -> None:
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DriverError(f"nothing can be kept in {place}: {error.strerror}") from error
 
 
 def _choose(place: Path, choice: Choice, recorded: str) -> DriverInfo:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from trioker.model.layer import LayerRecord
+from trioker.model.layer import Comparison, LayerRecord
 from trioker.storage.driver import Mount
 
 
@@ -24,9 +24,30 @@ class Trees(Protocol):
     """What a migration has done by confined helpers. ``tell`` hears how many bytes were read so far; failures are TriokerErrors."""
 
     async def mirror(
-        self, old: Sequence[Mount], new: Sequence[Mount], touched: Sequence[str], tell: Callable[[int], None]
+        self,
+        old: Sequence[Mount],
+        new: Sequence[Mount],
+        touched: Sequence[str],
+        tell: Callable[[int], None],
+        *,
+        thorough: bool,
     ) -> None:
-        """Make the tree that ``new`` shows equal to that of ``old``, what is at ``touched`` anew in any case."""
+        """Make the tree that ``new`` shows equal to that of ``old``, what is at ``touched`` anew in any case.
 
-    async def digest(self, mounts: Sequence[Mount], tell: Callable[[int], None]) -> str:
-        """The digest of a whole tree, equal where two trees are."""
+        Elsewhere contents are compared only if it is to be ``thorough``. Raises NoRoom where the new one's filesystem is full.
+        """
+
+    async def compare(
+        self,
+        old: Sequence[Sequence[Mount]],
+        new: Sequence[Sequence[Mount]],
+        touched: Sequence[str],
+        tell: Callable[[int], None],
+        *,
+        digest: str,
+        since: int,
+    ) -> Comparison:
+        """Compare two trees, each followed by the one below it (no mounts for none), which are known to be equal and have this ``digest``.
+
+        What is at ``touched`` is read in any case, and what was changed in the new tree ``since`` (nanoseconds, by the kernel's clock for files).
+        """

@@ -1,14 +1,15 @@
 """Layers: keys, parents and references, kept once for all drivers.
 
 The tree belongs to the driver and the record to the state room; this is where they are kept telling the same story. A record that is not
-``ready`` is an intent: it is written before the driver begins and, for a removal, before the driver deletes. So whatever instant a
-daemon died at, ``open`` finds the tree from the record and clears it away. Only a commit is durable: it answers when a power cut could not
-take the layer any more.
+``ready`` is an intent: it is written before the driver deletes and, unless the driver can list what it has, before it begins. So whatever
+instant a daemon died at, ``open`` finds the tree, by its record or for want of one, and clears it away. Only a commit is durable: it answers
+when a power cut could not take the layer any more.
 
 In memory an intent is told in the same step as what it depends on is checked, with no await between: a layer being removed gets no new
 children, one being made no readers. A lock per key keeps the driver's promise: never two calls at once for one key.
 """
 
+import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -21,15 +22,24 @@ import attrs
 import trio
 
 from trioker.linux.sync import syncfs
-from trioker.model.errors import Conflict, InvalidParameter, NotFound
+from trioker.model.errors import Conflict, InvalidParameter, NotFound, TriokerError
 from trioker.model.ids import new_id, short_id
 from trioker.model.layer import LayerRecord, chain_id
+from trioker.storage.changes import with_parents
 from trioker.storage.driver import Change, Driver, Lists, Mount, Unsupported
 from trioker.storage.mountpoints import add_mount_points
 from trioker.storage.ports import LayerRecords
 from trioker.storage.workers import Workers
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+PROMPT_WITHIN = 30.0
+"""Seconds for what a driver is to answer at once: a disk that is busy with something else has to be waited for all the same."""
+
+CLOSED_WITHIN = 3.0
+"""Seconds for closing the driver; what it answered for has to outlive a ``kill -9`` anyway."""
 
 WORKERS = 8
 """Threads at once: enough to keep a disk busy, few enough that parallel starts do not fight for the processors."""
@@ -42,7 +52,7 @@ class Reconciled:
     removed: tuple[str, ...] = ()
     """Keys cleared away: begun and not finished, half-removed, or without a record."""
     missing: tuple[str, ...] = ()
-    """Keys whose record is good and whose tree is gone; the records stay, using them fails."""
+    """Keys whose record is good and whose tree is gone; the records stay, using them fails (but see ``LayerStore.restore``)."""
 
 
 @attrs.define
@@ -67,24 +77,42 @@ class Stage:
 class LayerStore:
     """All layers of one driver. It satisfies both ``engine.ports.Layers`` and ``images.ports.Layers``."""
 
-    def __init__(self, driver: Driver, records: LayerRecords) -> None:
+    def __init__(self, driver: Driver, records: LayerRecords, *, prompt: bool = True) -> None:
+        """``prompt``: the driver's ``mounts`` and ``unpack_target`` are known to wait for nothing."""
         self._driver = driver
+        self._lists = isinstance(driver, Lists)
         self._records = records
-        self._workers = Workers(WORKERS)
+        self._prompt = prompt
+        self._workers = Workers(WORKERS, getattr(driver, "name", type(driver).__name__))
         self._layers = {record.key: record for record in records.layers()}
         self._children = Counter(record.parent for record in self._layers.values() if record.parent)
         self._held: Counter[str] = Counter()
         self._unsettled: set[str] = set()  # ready, and a power cut could take them
         self._chains = {record.chain: record.key for record in self._layers.values() if record.chain and record.ready}
         self._locks: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
+        self._gone: set[str] = set()  # ready by their records, and without a tree
         self.reconciled = Reconciled()
 
     @classmethod
     async def open(cls, driver: Driver, records: LayerRecords) -> Self:
         """The store, after what an earlier daemon left half-done has been cleared away (see ``reconciled``)."""
         store = cls(driver, records)
-        await store._reconcile()
+        await store.reconcile()
         return store
+
+    async def close(self) -> None:
+        """Close the driver, unless it is at work: then it is left so, and ends with the process."""
+        if not self._workers.idle:
+            log.warning("the storage driver is left at work, as by a kill -9")
+            return
+        try:
+            await self._workers.run(self._driver.close, within=CLOSED_WITHIN)
+        except (TriokerError, OSError) as error:
+            log.warning("%s", error)
+
+    def abandon_calls(self) -> None:
+        """Wait for no call of the driver any longer; those that do raise DriverError. What they had begun is cleared at the next start."""
+        self._workers.stop()
 
     async def create(self, key: str, parent: str) -> None:
         """A new writable layer over an image's.
@@ -93,26 +121,35 @@ class LayerStore:
         """
         async with self._lock(key), self._making(key, parent):
             if not parent:
-                await self._work(add_mount_points, self._driver.unpack_target(key).path)
+                with trio.CancelScope(shield=True):
+                    await self._work(self._add_mount_points, key)
             await self._save_ready(attrs.evolve(self._layers[key], ready=True), durable=False)
+
+    async def restore(self, key: str, parent: str) -> bool:
+        """Make a writable layer anew, empty, whose tree is not there (any more); False where it is. Raises as ``create``."""
+        if key in self._layers and key not in self._gone:
+            return False
+        await self.remove(key)
+        await self.create(key, parent)
+        return True
 
     @asynccontextmanager
     async def stage(self, parent: str) -> AsyncGenerator[Stage, None]:
         """Begin a layer over ``parent`` ("" for none); leaving without ``commit`` removes every trace of it. Raises as ``create``."""
         key = new_id()
         async with self._making(key, parent):
-            target = self._driver.unpack_target(key)
-            below = self._driver.mounts(parent, readonly=True) if parent else ()
+            target = await self._promptly(self._driver.unpack_target, key)
+            below = await self.mounts(parent, readonly=True) if parent else ()
             yield Stage(key, target.path, target.whiteouts.value, below, partial(self._commit, key))
 
-    def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
+    async def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
         """The recipes for the layer's tree. Raises NotFound."""
         self._find(key)
         with _lost(key):
-            return self._driver.mounts(key, readonly=readonly)
+            return await self._promptly(partial(self._driver.mounts, readonly=readonly), key)
 
     async def changes(self, key: str) -> Sequence[Change]:
-        """What differs from the parent. Raises NotFound."""
+        """What differs from the parent, and the directories above it (``storage/changes.py``). Raises NotFound."""
         return await self._read(key, self._list_changes)
 
     async def usage(self, key: str) -> int:
@@ -121,7 +158,7 @@ class LayerStore:
 
     def keys(self) -> frozenset[str]:
         """Every layer that is whole: ready, and its files were there when the store was opened."""
-        return frozenset(key for key, record in self._layers.items() if record.ready) - set(self.reconciled.missing)
+        return frozenset(key for key, record in self._layers.items() if record.ready) - self._gone
 
     def in_use(self, key: str) -> bool:
         """Whether another layer stands on it."""
@@ -162,7 +199,7 @@ class LayerStore:
         if not unsettled:
             return
         with trio.CancelScope(shield=True):
-            await self._work(syncfs, self._driver.unpack_target(unsettled[-1]).path)
+            await self._work(self._sync, unsettled[-1])
             for key in unsettled:
                 await self._records.save_layer(
                     self._find(key), durable=key == unsettled[-1]
@@ -205,11 +242,12 @@ class LayerStore:
 
     @asynccontextmanager
     async def _making(self, key: str, parent: str) -> AsyncGenerator[None, None]:
-        """A tree and its intent, both gone again unless the body made the layer ready."""
+        """A tree, gone again unless the body made the layer ready. Its intent is on record where the driver could not tell of it."""
         self._expect(key, parent)
         try:
             with trio.CancelScope(shield=True):
-                await self._records.save_layer(self._layers[key])
+                if not self._lists:
+                    await self._records.save_layer(self._layers[key])
                 with _lost(parent):
                     await self._work(self._driver.create, key, parent or None)
             yield
@@ -252,12 +290,11 @@ class LayerStore:
     async def _commit(self, key: str, diff: str, durable: bool) -> str:
         parent = self._layers[key].parent
         record = LayerRecord(key, parent, ready=True, chain=self._chain_over(parent, diff), diff=diff)
-        path = self._driver.unpack_target(key).path
         with trio.CancelScope(shield=True):
             if not parent:
-                await self._work(add_mount_points, path)
+                await self._work(self._add_mount_points, key)
             if durable:
-                await self._work(syncfs, path)
+                await self._work(self._sync, key)
             if same := self.find(record.chain):
                 return same  # and leaving the stage removes what it made
             if durable:
@@ -272,33 +309,42 @@ class LayerStore:
         await self._records.delete_layer(key)
         self._children[self._layers.pop(key).parent] -= 1
         self._unsettled.discard(key)
+        self._gone.discard(key)
 
-    async def _reconcile(self) -> None:
+    async def reconcile(self) -> None:
+        """Clear away what an earlier daemon left half-done."""
         unfinished = [record.key for record in self._layers.values() if not record.ready]
         for key in unfinished:
             await self._clear(key)
-        if not isinstance(self._driver, Lists):
+        if not isinstance(self._driver, Lists):  # _lists, for mypy
             self.reconciled = Reconciled(tuple(unfinished))
             return
         present = set(await self._work(self._driver.keys))
         unknown = sorted(present - self._layers.keys())
         for key in unknown:
             await self._work(self._driver.remove, key)
-        self.reconciled = Reconciled((*unfinished, *unknown), tuple(sorted(self._layers.keys() - present)))
+        self._gone = self._layers.keys() - present
+        self.reconciled = Reconciled((*unfinished, *unknown), tuple(sorted(self._gone)))
 
     async def _read(self, key: str, work: Callable[[str], T]) -> T:
         self._find(key)
         async with self._lock(key):
             self._find(key)  # it may have been removed while we waited
             with _lost(key):
-                return await self._workers.run(work, key, abandon=True)
+                return await self._workers.run(work, key)
 
     def _list_changes(self, key: str) -> list[Change]:
         found = []
-        for change in self._driver.changes(key):
+        for change in with_parents(self._driver.changes(key)):
             trio.from_thread.check_cancelled()
             found.append(change)
         return found
+
+    def _add_mount_points(self, key: str) -> None:
+        add_mount_points(self._driver.unpack_target(key).path)
+
+    def _sync(self, key: str) -> None:
+        syncfs(self._driver.unpack_target(key).path)
 
     def _find(self, key: str) -> LayerRecord:
         record = self._layers.get(key)
@@ -311,6 +357,10 @@ class LayerStore:
 
     async def _work(self, work: Callable[..., T], *arguments: object) -> T:
         return await self._workers.run(work, *arguments)
+
+    async def _promptly(self, work: Callable[[str], T], key: str) -> T:
+        """On the spot where nothing is waited for: a thread costs ten times what is asked for."""
+        return work(key) if self._prompt else await self._workers.run(work, key, within=PROMPT_WITHIN)
 
 
 @contextmanager

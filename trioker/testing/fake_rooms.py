@@ -241,7 +241,13 @@ class FakeLayers:
         """A new layer."""
         self.parents[key] = parent
 
-    def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
+    async def restore(self, key: str, parent: str) -> bool:
+        """Make it if it is not there."""
+        lost = key not in self.parents
+        self.parents[key] = parent
+        return lost
+
+    async def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
         """One recipe."""
         return (Mount(f"/layers/{key}", "none"),)
 

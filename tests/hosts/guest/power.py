@@ -9,12 +9,12 @@ import tarfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 from api_client import Api
 from build_yard import BUILT, context
 from busybox import small_tar
-from host import HOME, IMAGE, daemon
+from host import IMAGE, daemon
 from host_state import bytes_below
 
 FILES = 12
@@ -57,7 +57,8 @@ def remove_images(*, say: Any) -> int:
     for name in _names(api):
         api.ok("DELETE", f"/images/{name}")
     assert api.ok("GET", "/images/json?all=1") == []
-    left = bytes_below(HOME) - (HOME / "trioker.pyz").stat().st_size
+    place = daemon().directory
+    left = bytes_below(place) - (place / "trioker.pyz").stat().st_size
     assert left < LEFT, left
     return left
 
@@ -73,7 +74,7 @@ def _import(api: Api, name: str, number: int) -> None:
 
 def _commit(api: Api, name: str, number: int) -> None:
     repository, _, tag = name.partition(":")
-    with api.container("sh", "-c", f"seq {number} {number + LINES} > /numbers", image=IMAGE) as container:
+    with api.container("sh", "-c", numbers(number).command, image=IMAGE) as container:
         assert api.wait(container) == 0
         api.ok("POST", f"/commit?container={container}&repo={repository}&tag={tag}")
 
@@ -89,25 +90,36 @@ MAKERS = {"imported": _import, "committed": _commit, "built": _build}
 
 
 def _expected(kind: str, number: str) -> dict[str, bytes]:
-    return _numbers(int(number)) if kind == "committed" else _files(int(number))
+    return {"numbers": numbers(int(number)).content} if kind == "committed" else _files(int(number))
 
 
-def _numbers(first: int) -> dict[str, bytes]:
-    return {"numbers": b"".join(b"%d\n" % each for each in range(first, first + LINES + 1))}
+class Numbers(NamedTuple):
+    """A file in a container's root."""
+
+    command: str
+    """For its shell: makes it."""
+    content: bytes
+
+
+def numbers(first: int) -> Numbers:
+    """The file ``numbers``: long enough not to be written at once."""
+    content = b"".join(b"%d\n" % each for each in range(first, first + LINES + 1))
+    return Numbers(f"seq {first} {first + LINES} > /numbers", content)
 
 
 def _files(number: int) -> dict[str, bytes]:
-    numbers = random.Random(number)
-    return {f"f{each}": numbers.randbytes(numbers.randrange(LONGEST)) for each in range(FILES)}
+    dice = random.Random(number)
+    return {f"f{each}": dice.randbytes(dice.randrange(LONGEST)) for each in range(FILES)}
 
 
 def _content(api: Api, image: str) -> dict[str, bytes]:
     """The files at its top, out of an export of a container that never runs."""
     with api.container("none", image=image, start=False) as container:
-        return dict(_unpacked(api.ok("GET", f"/containers/{container}/export")))
+        return dict(unpacked(api.ok("GET", f"/containers/{container}/export")))
 
 
-def _unpacked(tar: bytes) -> Iterator[tuple[str, bytes]]:
+def unpacked(tar: bytes) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the files in a tar."""
     with tarfile.open(fileobj=BytesIO(tar)) as members:
         for each in members:
             if each.isfile():

@@ -47,7 +47,8 @@ class TreeLayers(FakeLayers):
         await super().remove(key)
         self.trees.pop(key, None)
 
-    def mounts(self, key, *, readonly):
+    async def mounts(self, key, *, readonly):
+        await trio.lowlevel.checkpoint()
         return [Mount(key, "readonly" if readonly else "")]
 
     async def changes(self, key):

@@ -1,10 +1,11 @@
-"""What differs between two trees that strangers filled, told from their inodes."""
+"""What differs between two trees that strangers filled, told from their inodes first."""
 
 import os
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from trioker.linux.trees import Cursor, attributes, facts, status, unroll
+from trioker.linux.differences import differs, rewritten
+from trioker.linux.trees import Cursor, status, unroll
 from trioker.storage.driver import Change, Kind
 
 _Walk = Generator[Change | Generator[Any, None, None], None, None]
@@ -41,22 +42,11 @@ def _walk(now: Cursor, before: Cursor | None, path: str) -> _Walk:
 
 
 def _kind(now: Cursor, before: Cursor | None, name: str) -> Kind | None:
-    new, old = _facts(now, name), _facts(before, name) if before else None
-    if new == old:
-        return None
-    return Kind.DELETED if new is None else Kind.ADDED if old is None else Kind.MODIFIED
-
-
-def _facts(place: Cursor, name: str) -> tuple[object, ...] | None:
-    """What makes a change; None where the name is not there."""
-    found = status(place.fd, name)
-    if found is None:
-        return None
-    return *facts(found), attributes(place.fd, name), _target(place, name)
-
-
-def _target(place: Cursor, name: str) -> str:
-    try:
-        return os.readlink(name, dir_fd=place.fd)
-    except OSError:  # no symlink, or no longer
-        return ""
+    new, old = status(now.fd, name), status(before.fd, name) if before else None
+    if new is None:
+        return Kind.DELETED if old else None
+    if old is None or before is None:
+        return Kind.ADDED
+    touched = new.st_ctime_ns != old.st_ctime_ns  # else its contents need not be read: no process can set that time
+    changed = differs(now.fd, before.fd, name, old, new) or (touched and rewritten(now.fd, before.fd, name, new))
+    return Kind.MODIFIED if changed else None

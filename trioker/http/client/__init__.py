@@ -1,6 +1,6 @@
 """An HTTP/1.1 client on trio: kept connections, TLS, proxies, redirections, uploads, tries again. Knows nothing of what it fetches.
 
-``Client.request`` asks and gives an Answer of any status; ``retrying`` asks again where that may help; ``fetch`` gets a URL's content.
+``Client.request`` asks and gives an Answer of any status; ``retrying`` asks again where that may help.
 """
 
 from trioker.http.client.answers import Answer, Headers, Upload

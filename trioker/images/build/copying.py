@@ -49,7 +49,7 @@ class Parts:
         """
         for part in self.parts:
             await trees.write(
-                layers.mounts(key, readonly=False),
+                await layers.mounts(key, readonly=False),
                 self._chunks(part),
                 directory=f"{self.destination.rstrip('/')}/" if part.unpacks else self.destination,
                 single=self._single(part),

@@ -26,7 +26,7 @@ class Workshop(Protocol):
 class Layers(Protocol):
     """The storage, as builds use it beside ``Holding``."""
 
-    def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
+    async def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
         """The recipes for the layer's tree."""
 
     async def changes(self, key: str) -> Sequence[tuple[str, ChangeKind]]:

@@ -137,7 +137,7 @@ class Steps:
     async def _taken_from(self, instruction: Copy, directory: Path) -> Archive:
         """The sources, packed from the tree of the stage or image they are in."""
         image = await self.bases.source(instruction.stage)
-        mounts = self.layers.mounts(image.layer, readonly=True)
+        mounts = await self.layers.mounts(image.layer, readonly=True)
         sources = tuple(dict.fromkeys(map(packed_path, instruction.sources)))
 
         async def feed(send: Send) -> None:
@@ -150,7 +150,7 @@ class Steps:
 
     async def _make_directories(self, paths: Iterable[str], layer: str) -> None:
         """An archive of nothing makes the directory it goes to. A volume's is one too: steps behind it may count on it."""
-        mounts = self.layers.mounts(layer, readonly=False)
+        mounts = await self.layers.mounts(layer, readonly=False)
         for path in paths:
             await self.trees.write(mounts, pieces_of(tar_of((), lambda _: ())), directory=f"{path.rstrip('/')}/")
 

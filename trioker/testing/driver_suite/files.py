@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 from trioker.storage.driver import Kind
-from trioker.testing.driver_suite.trial import BASE, CAP_NET_RAW, MIDDLE, TOP, Trial, expect_among, fill
+from trioker.testing.driver_suite.trial import BASE, CAP_NET_RAW, MIDDLE, TOP, Trial, expect, fill
 
 DEPTH = 1200
 """Directories in one another: more than Python's recursion limit."""
@@ -161,7 +161,7 @@ def a_file_of_the_image_can_get_another_name(trial: Trial) -> None:
     with trial.shown(TOP) as root:
         assert (root / "file").samefile(root / "again")
         assert (root / "file").read_text() == "anew"
-    expect_among(trial.changes(TOP), ("/again", Kind.ADDED), ("/file", Kind.MODIFIED))
+    expect(trial.changes(TOP), ("/again", Kind.ADDED), ("/file", Kind.MODIFIED))
     trial.expect_whole(BASE, "file")
 
 
@@ -194,7 +194,7 @@ def hostile_names_and_depths_are_harmless(trial: Trial) -> None:
         os.mkdir(os.fsencode(root) + b"/\xff\n")
         (root / "circle").symlink_to("circle")
         (root / "out").symlink_to("/etc")
-        _deepen(root)
+        deepen(root, DEPTH)
     found = trial.changes(TOP)
     assert [os.fsencode(change.path) for change in found if change.path.count("/") == 1] == [
         b"/circle",
@@ -230,9 +230,12 @@ def _write(path: bytes, content: bytes) -> None:
         file.write(content)
 
 
-def _deepen(root: Path) -> None:
+def deepen(root: Path, depth: int, file: str = "") -> None:
+    """Make so many directories in one another, each with an empty ``file`` beside the next."""
     fd = os.open(root, os.O_RDONLY)
-    for _ in range(DEPTH):
+    for _ in range(depth):
+        if file:
+            os.close(os.open(file, os.O_CREAT | os.O_WRONLY, dir_fd=fd))
         os.mkdir("deep", dir_fd=fd)
         below = os.open("deep", os.O_RDONLY, dir_fd=fd)
         os.close(fd)

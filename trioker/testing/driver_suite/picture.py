@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from trioker.storage.changes import with_parents
 from trioker.storage.driver import Change, Kind
 
 
@@ -19,6 +20,10 @@ class Facts(NamedTuple):
     mtime_ns: int
     content: str
     """A digest of a regular file's, the target of a link, else ""."""
+    attributes: tuple[tuple[str, bytes], ...]
+    """The extended ones that a process in a container may set."""
+    names: int
+    """How many a file has; 1 for a directory."""
 
     @property
     def is_directory(self) -> bool:
@@ -51,13 +56,27 @@ def _facts(path: str) -> Facts:
         content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     elif stat.S_ISLNK(found.st_mode):
         content = os.readlink(path)
-    return Facts(found.st_mode, (found.st_uid, found.st_gid), found.st_rdev, found.st_mtime_ns, content)
+    names = 1 if stat.S_ISDIR(found.st_mode) else found.st_nlink
+    owner = found.st_uid, found.st_gid
+    return Facts(found.st_mode, owner, found.st_rdev, found.st_mtime_ns, content, _attributes(path), names)
+
+
+def _attributes(path: str) -> tuple[tuple[str, bytes], ...]:
+    found = sorted(name for name in os.listxattr(path, follow_symlinks=False) if name.startswith("user."))
+    return tuple((name, os.getxattr(path, name, follow_symlinks=False)) for name in found)
 
 
 def difference(old: Picture, new: Picture) -> list[Change]:
-    """What ``changes`` has to say at least: in its order, nothing below what was deleted or is no directory any more."""
-    found = [Change(path, _kind(path, old, new)) for path in {*old, *new} if old.get(path) != new.get(path)]
-    return sorted((each for each in found if _is_told(each, new)), key=walk_order)
+    """What ``changes`` has to say: in its order, nothing below what was deleted or is no directory any more."""
+    found = [Change(path, _kind(path, old, new)) for path in {*old, *new} if _differs(old.get(path), new.get(path))]
+    return list(with_parents(sorted((each for each in found if _is_told(each, new)), key=_walk_order)))
+
+
+def _differs(old: Facts | None, new: Facts | None) -> bool:
+    """One name more is a difference; one less is the other name's."""
+    if old is None or new is None:
+        return old is not new
+    return old._replace(names=1) != new._replace(names=1) or new.names > old.names
 
 
 def _kind(path: str, old: Picture, new: Picture) -> Kind:
@@ -71,6 +90,6 @@ def _is_told(change: Change, new: Picture) -> bool:
     return above == "/" or (above in new and new[above].is_directory)
 
 
-def walk_order(change: Change) -> list[bytes]:
+def _walk_order(change: Change) -> list[bytes]:
     """A sort key: a directory before its entries, entries by their bytes."""
     return os.fsencode(change.path).split(b"/")
