@@ -1,4 +1,4 @@
-"""Images made until the power goes, and what there must be of them when it is back.
+"""Images and containers made until the power goes, and what there must be of them when it is back.
 
 Each image is named by a number and holds what that number says, so that anybody can tell later whether it is whole.
 """
@@ -6,6 +6,7 @@ Each image is named by a number and holds what that number says, so that anybody
 import itertools
 import random
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from io import BytesIO
@@ -20,18 +21,20 @@ from host_state import bytes_below
 FILES = 12
 LONGEST = 60_000  # bytes of a file
 LINES = 20_000  # of a commit
+CREATED = "created:"
+YOUNGEST = 5
+PAUSE = 0.3  # seconds between two containers: images shall be made meanwhile, too
 LEFT = 1_500_000
 """Bytes: the state's database, the daemon's file and its log; far less than the images were."""
 
 
 def make_images(begin: int, *, say: Any) -> None:
-    """Import, commit and build at the same time and for ever; each image's name is said as soon as the daemon has acknowledged it."""
+    """Import, commit, build and create at the same time and for ever; each name is said as soon as the daemon has acknowledged it."""
 
-    def repeat(kind: str, make: Callable[[Api, str, int], None]) -> None:
+    def repeat(kind: str, make: Callable[[Api, str, int], str | None]) -> None:
         api = Api(daemon().api.address)
         for number in itertools.count(begin):
-            make(api, f"{kind}:{number}", number)
-            say(f"{kind}:{number}")
+            say(make(api, f"{kind}:{number}", number) or f"{kind}:{number}")
 
     with ThreadPoolExecutor() as threads:
         done, _ = wait([threads.submit(repeat, *each) for each in MAKERS.items()], return_when="FIRST_EXCEPTION")
@@ -43,10 +46,21 @@ def check_images(acknowledged: list[str], *, say: Any) -> int:
     """All that were acknowledged are there, and all that are there are whole. Returns how many there are."""
     api = daemon().api
     names = {name for name in _names(api) if not name.startswith(IMAGE)}
-    assert names >= set(acknowledged), sorted(set(acknowledged) - names)
+    containers = [name for name in acknowledged if name.startswith(CREATED)]
+    assert names >= {*acknowledged} - {*containers}, sorted({*acknowledged} - {*containers} - names)
+    _check_containers(api, [name.removeprefix(CREATED) for name in containers])
     for name in sorted(names):
         assert _content(api, name).items() >= _expected(*name.split(":")).items(), name
     return len(names)
+
+
+def _check_containers(api: Api, acknowledged: list[str]) -> None:
+    """Those that were created are there, and the youngest, whose files the cut may have taken, have their image's and run."""
+    there = [row["Id"] for row in api.ok("GET", "/containers/json?all=1")]
+    assert all(any(each.startswith(one) for each in there) for one in acknowledged), (acknowledged, there)
+    for container in acknowledged[-YOUNGEST:]:
+        api.start(container)
+        assert api.wait(container) == 0, api.logs(container)
 
 
 def remove_images(*, say: Any) -> int:
@@ -86,7 +100,12 @@ def _build(api: Api, name: str, number: int) -> None:
     assert BUILT.search(answer.text), answer.text
 
 
-MAKERS = {"imported": _import, "committed": _commit, "built": _build}
+def _create(api: Api, _name: str, _number: int) -> str:
+    time.sleep(PAUSE)
+    return f"{CREATED}{api.create('true', image=IMAGE)}"
+
+
+MAKERS = {"imported": _import, "committed": _commit, "built": _build, "created": _create}
 
 
 def _expected(kind: str, number: str) -> dict[str, bytes]:
