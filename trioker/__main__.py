@@ -59,7 +59,7 @@ def _leave(status: int) -> int:
     """End the process here, where all of ours is closed. The interpreter's own end would wait for every thread a storage driver has left."""
     try:
         sys.stdout.flush()
-    except (OSError, ValueError):  # it may have closed that, too
+    except (AttributeError, OSError, ValueError):  # there was none, or a driver has closed that, too
         pass
     os._exit(status)
 

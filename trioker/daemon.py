@@ -218,7 +218,7 @@ async def open_backend(ground: Ground) -> Backend:
 
 
 async def open_engine(ground: Ground, files: Files, abilities: Abilities) -> tuple[ImageStore, Containers]:
-    """Images and containers. Layers that belong to neither are removed."""
+    """Images and containers. Layers that belong to neither are removed; those of an image that has lost one are not, its disk may come back."""
 
     def users(image_id: str) -> list[str]:
         return [f"container {short_id(each.id)}" for each in containers.all() if each.image_id == image_id]
@@ -233,8 +233,10 @@ async def open_engine(ground: Ground, files: Files, abilities: Abilities) -> tup
         log_policy=ground.options.container_logs,
         abilities=abilities,
     )
+    for key in layers.reconciled.missing:
+        log.warning("the files of layer %s are gone from the disk", key)
     await containers.recover()
-    removed = await layers.collect(containers.layer_keys() | {image.layer for image in images.all()})
+    removed = await layers.collect(containers.layer_keys() | {image.layer for image in database.images()})
     for key in (*layers.reconciled.removed, *removed):
         log.warning("layer %s was left by an earlier daemon and belongs to nothing: removed", key)
     return images, containers

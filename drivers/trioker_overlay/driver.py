@@ -88,7 +88,8 @@ class Overlay:
         return [Mount("overlay", "overlay", 0, _writable_data(key, chain), self._names)]
 
     def unpack_target(self, key: str) -> UnpackTarget:
-        """The diff directory itself."""
+        """The diff directory itself, without a limit: what is unpacked into is, or will be, an image's."""
+        self._projects.free(self._path(key))
         return UnpackTarget(Path(self._path(key, "diff")), Whiteouts.OVERLAY)
 
     def changes(self, key: str) -> Iterator[Change]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from trioker.linux import projects, syscalls, trees
 from trioker.linux.private import in_private_mounts
 from trioker_overlay.driver import OPTIONS
-from trioker_overlay.quotas import Projects, opened
+from trioker_overlay.quotas import NO_QUOTAS, Projects, opened
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _WHY = {
@@ -20,7 +20,6 @@ _WHY = {
 _TRIAL = 2**21
 """Bytes of the limit that is tried."""
 _WHY_NOT = dict.fromkeys(("ext4", "f2fs"), ", whose own do not bind a daemon with CAP_SYS_RESOURCE")
-_NO_QUOTAS = (errno.ENOSYS, errno.ESRCH)
 _XFS_COUNTS = "/proc/fs/xfs/xqm"
 """A file that is there when the kernel's xfs can count for anybody."""
 
@@ -69,7 +68,7 @@ def _limit_refused(root: Path) -> str:
 
 
 def _why_none(error: OSError) -> str:
-    if error.errno not in _NO_QUOTAS:
+    if error.errno not in NO_QUOTAS:
         return error.strerror or repr(error)
     if not os.path.exists(_XFS_COUNTS):
         return "the kernel is built without CONFIG_XFS_QUOTA"

@@ -26,8 +26,8 @@ _SLACK = 2**20
 """Bytes more for a layer that is mounted when it is full: overlayfs makes a directory at each mount, and where it cannot, it mounts read-only and
 nobody can make room. Filled once more, a layer is mounted so."""
 
-_NO_QUOTAS = (errno.ENOSYS, errno.ESRCH)
-"""The filesystem does not count any more (xfs_quota off)."""
+NO_QUOTAS = (errno.ENOSYS, errno.ESRCH)
+"""The filesystem does not count, or not any more (xfs_quota off)."""
 
 
 class Projects:
@@ -67,15 +67,20 @@ class Projects:
         size = self._size + (_SLACK if used + _SLACK > self._size else 0)
         return size, -(-size // _INODE)
 
+    def free(self, home: str) -> int:
+        """Take the limit away until the next ``limit``. Returns the number; 0 for what is no project of ours, or not there."""
+        if self._counted:
+            with suppress(FileNotFoundError), opened(home) as fd:
+                if number := _number(fd):
+                    _unlimit(fd, number)
+                    return number
+        return 0
+
     def release(self, home: str) -> None:
         """Take the limit away before the directory goes: the filesystem keeps no record of a project without files and limits."""
-        if not self._counted:
-            return
-        with suppress(FileNotFoundError), opened(home) as fd:
-            if number := _number(fd):
-                _unlimit(fd, number)
-                with self._lock:
-                    self._returned.append(number)
+        if number := self.free(home):
+            with self._lock:
+                self._returned.append(number)
 
     def sweep(self, root: str) -> None:
         """Release what was on its way out when a process died."""
@@ -119,7 +124,7 @@ def _unlimit(fd: int, number: int) -> None:
     try:
         projects.limit(fd, number, 0, 0)
     except OSError as error:
-        if error.errno not in _NO_QUOTAS:
+        if error.errno not in NO_QUOTAS:
             raise
 
 

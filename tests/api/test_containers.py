@@ -170,6 +170,21 @@ async def test_export_streams_the_tar(ask, fake):
     assert answer.headers == {"Content-Type": "application/octet-stream"}
 
 
+async def test_an_export_that_fails_before_it_begins_says_why(ask, fake):
+    fake.add_container("a")
+    fake.containers.tar = b""
+    fake.recorder.failures["export"] = TriokerError("storage driver 'mine' failed in mounts()")
+    answer = await ask("GET", f"/containers/{fake_id('a')}/export")
+    assert (answer.status, answer.text) == (500, "storage driver 'mine' failed in mounts()\n")
+
+
+async def test_an_export_that_fails_later_is_cut(ask, fake):
+    fake.add_container("a")
+    fake.recorder.failures["export"] = TriokerError("the disk is gone")
+    with pytest.raises(TriokerError, match="the disk is gone"):
+        await ask("GET", f"/containers/{fake_id('a')}/export")
+
+
 @pytest.mark.parametrize(
     ("method", "action"),
     [("GET", "json"), ("GET", "changes"), ("GET", "export"), ("POST", "start"), ("POST", "stop"), ("POST", "restart"), ("POST", "kill"),

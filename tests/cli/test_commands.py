@@ -43,6 +43,12 @@ def test_arguments_that_a_command_does_not_take_are_refused(arguments):
     assert done.stderr
 
 
+def test_a_command_that_ends_by_itself_needs_no_standard_output():
+    code = "import sys; sys.stdout = None; from trioker.__main__ import _leave; _leave(3)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (3, b"")
+
+
 def test_version_says_which_python_runs():
     assert f"Python:  {sys.version.split()[0]} ({sys.executable})" in run("version").stdout.splitlines()
 

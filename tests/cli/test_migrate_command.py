@@ -74,6 +74,16 @@ def test_the_driver_that_keeps_the_layers_is_marked(tmp_path, capsys):
     assert {row.split()[0]: row.split()[4] for row in rows} == {"btrfs": "no", "overlay": "no", "vfs": "yes"}
 
 
+def test_a_driver_without_a_name_keeps_nothing(tmp_path, capsys):
+    folder = tmp_path / "drivers"
+    (folder / "nameless-1.dist-info").mkdir(parents=True)
+    (folder / "nameless-1.dist-info" / "METADATA").write_text("Name: nameless\nVersion: 1\n")
+    (folder / "nameless-1.dist-info" / "entry_points.txt").write_text("[trioker.storage]\n = a:b\n")
+    show(Places(tmp_path, (folder,)))
+    row = next(line for line in capsys.readouterr().out.splitlines() if "nameless" in line)
+    assert row.split()[:4] == ["nameless", "1", "no", "no"]
+
+
 def test_so_is_one_that_no_package_offers(tmp_path, capsys):
     (tmp_path / "storage").mkdir()
     (tmp_path / "storage" / "driver").write_text("zfs\n")

@@ -3,11 +3,13 @@
 import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
 from trioker.linux.projects import Membership, Record
 from trioker_overlay import quotas
+from trioker_overlay.driver import Overlay
 from trioker_overlay.quotas import NUMBERS, Projects
 
 MIB = 2**20
@@ -77,6 +79,16 @@ def test_each_layer_gets_the_first_number_that_nobody_uses(filesystem, layer):
     for home in homes:
         projects.give(home)
     assert [number(filesystem, each) for each in homes] == [NUMBERS[0], NUMBERS[2], NUMBERS[3]]
+
+
+def test_what_is_unpacked_into_has_no_limit_until_it_is_mounted_writable_again(filesystem, tmp_path):
+    driver, key = Overlay(tmp_path, size=SIZE), "a" * 64
+    driver.create(key, None)
+    found = []
+    for call in (partial(driver.mounts, readonly=False), driver.unpack_target, partial(driver.mounts, readonly=False)):
+        call(key)
+        found.append(filesystem.limits[NUMBERS[0]][0])
+    assert found == [SIZE, 0, SIZE]
 
 
 def test_after_a_restart_the_filesystem_tells_which_are_taken(filesystem, layer):

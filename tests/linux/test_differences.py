@@ -1,6 +1,8 @@
 """What makes an entry another than it was."""
 
+import fcntl
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,14 @@ def test_what_vanished_or_was_replaced_meanwhile_differs_and_is_not_waited_for(p
     assert len(os.listdir("/proc/self/fd")) == open_before
     for each in directories:
         os.close(each)
+
+
+def test_whoever_holds_a_lease_on_a_file_is_not_waited_for(pair):
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # by which the kernel asks for it
+    with open(pair[0], "r+b") as file:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        assert told(pair) == (False, True)
+    signal.signal(signal.SIGIO, before)
 
 
 def test_the_time_of_access_stays(pair):

@@ -5,6 +5,7 @@ import enum
 import http.client
 import os
 import random
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -373,6 +374,21 @@ def test_even_one_that_does_not_want_to_die_with_its_monitor_is_ended(daemon: Da
         wait_for_death(monitor)
     wait_until(lambda: not processes_with(mark), "the end of its processes")
     check_dead(daemon, container)
+
+
+def test_images_outlive_a_start_without_the_disk_that_they_are_on(daemon: Daemon):
+    container = daemon.api.create("true")
+    image = str(daemon.api.ok("POST", f"/commit?container={container}&repo=unused")["Id"])
+    layers = daemon.root / "storage" / "overlay"
+    with daemon_away(daemon):
+        layers.rename(daemon.directory / "away")
+    assert daemon.api.ok("GET", "/images/json") == []
+    with daemon_away(daemon):
+        shutil.rmtree(layers)
+        (daemon.directory / "away").rename(layers)
+    assert daemon.api.run("true", image=image) == (0, b"")
+    daemon.api.start(container)
+    assert daemon.api.wait(container) == 0
 
 
 def check_dead(daemon: Daemon, container: str) -> None:

@@ -156,6 +156,13 @@ def test_two_of_one_name_are_an_error_only_when_it_is_chosen(folder):
         discovery.find("vfs", infos)
 
 
+def test_a_folder_told_twice_offers_each_once(folder):
+    offer(folder, "mine", "")
+    link = folder.parent / "link"
+    link.symlink_to(folder)
+    assert discovery.find("mine", discovery.available([folder, link, folder])).distribution == "stranger-mine"
+
+
 def test_a_folder_shadows_nothing_of_ours(folder, tmp_path):
     (folder / "trioker_vfs.py").write_text("raise SystemExit")
     (tmp_path / "root").mkdir()
@@ -174,7 +181,7 @@ def test_the_list_says_what_works_and_why_not(folder, tmp_path):
     assert rows["vfs"].works
     assert rows["vfs"].why == ""
     assert not rows["broken"].works
-    assert "no_such_module" in rows["broken"].why
+    assert rows["broken"].why == "cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'"
     assert rows["broken"].package == "stranger-broken"
     assert os.listdir(tmp_path) == ["drivers"]
 

@@ -1,11 +1,13 @@
 import os
 import shutil
 import sys
+import threading
 from pathlib import Path
 
 import attrs
 import pytest
 import trio
+import trio.testing
 
 from trioker.launcher.compare import Known, compare
 from trioker.launcher.meter import Meter
@@ -13,9 +15,9 @@ from trioker.launcher.mirror import mirror
 from trioker.model.errors import Conflict
 from trioker.model.layer import Comparison, LayerRecord
 from trioker.storage.discovery import DriverError
-from trioker.storage.journal import Journal
+from trioker.storage.journal import Journal, write_durably
 from trioker.storage.migration import Move, move_layers
-from trioker.storage.mover import MigrationFailed
+from trioker.storage.mover import MigrationFailed, work
 from trioker.storage.opening import locked, record, recorded
 
 BASE, TOP, BOX, BEGUN = "c" * 64, "b" * 64, "a" * 64, "d" * 64
@@ -154,6 +156,20 @@ async def test_a_copy_that_differs_is_told_and_the_store_is_as_it_was(lab):
     assert os.listdir(lab.storage / "second") == [BASE]
 
 
+async def test_why_a_layer_could_not_be_moved_is_told_though_what_was_made_of_it_cannot_be_removed(lab):
+    lab.replace_driver(
+        "second",
+        """
+    def remove(self, key):
+        if os.path.exists(self._tree(key)):
+            raise ValueError("stuck")
+""",
+    )
+    lab.trees.fault = spoil
+    with pytest.raises(MigrationFailed, match=f"layer {TOP[:12]} could not be moved: the copy differs at /file1"):
+        await lab.move("second")
+
+
 async def test_what_was_moved_is_not_moved_again(lab):
     lab.trees.fault = fill_up
     with pytest.raises(MigrationFailed, match=f"layer {BOX[:12]} could not be moved: full"):
@@ -228,6 +244,35 @@ async def test_a_layer_whose_files_are_gone_is_named(lab):
         await lab.move("second")
 
 
+REMOVES_ANOTHER = """
+    def create(self, key, parent):
+        super().create(key, parent)
+        if key[0] == "a":
+            self.remove("c" * 64)
+"""
+
+
+async def test_a_driver_that_takes_away_what_was_moved_is_found(lab):
+    lab.replace_driver("second", REMOVES_ANOTHER)
+    with pytest.raises(MigrationFailed, match=f"layer {BASE[:12]} is there no more"):
+        await lab.move("second")
+    assert recorded(lab.storage) == "vfs"
+    assert BASE not in Journal.find(lab.storage).finished
+
+
+async def test_a_layer_that_is_lost_and_that_nothing_stands_on_keeps_nobody_from_moving(lab):
+    shutil.rmtree(lab.storage / "vfs" / BOX)
+    assert await lab.move("second") == "2 layers moved from vfs to second"
+    assert "Its files are gone: left out" in lab.told
+
+
+async def test_a_store_whose_disk_is_away_stays_where_it_is(lab):
+    (lab.storage / "vfs").rename(lab.storage / "away")
+    with pytest.raises(MigrationFailed, match="vfs holds none of the 3 layers: is its disk mounted"):
+        await lab.move("second")
+    assert recorded(lab.storage) == "vfs"
+
+
 TELLS_NOTHING = """
     def changes(self, key):
         return iter(())
@@ -239,6 +284,34 @@ def keep_in(lab, name, code):
     lab.replace_driver(name, code)
     (lab.storage / "vfs").rename(lab.storage / name)
     record(lab.storage, name)
+
+
+LIMITS = """
+    def mounts(self, key, *, readonly):
+        if not readonly:
+            open(f"{self._root}/limit-{key}", "w").close()
+        return super().mounts(key, readonly=readonly)
+
+    def unpack_target(self, key):
+        from trioker.storage.driver import Whiteouts
+        if os.path.exists(f"{self._root}/limit-{key}"):
+            os.unlink(f"{self._root}/limit-{key}")
+        return super().unpack_target(key)._replace(whiteouts=Whiteouts.OVERLAY)
+"""
+"""What a container may write, while nobody unpacks into its layer."""
+
+
+async def test_layers_of_images_are_made_without_the_limit_of_a_container(lab):
+    lab.replace_driver("second", LIMITS)
+    limited = []
+
+    def look(tree):
+        home = Path(tree).parent
+        limited.append(home.with_name(f"limit-{home.name}").exists())
+
+    lab.trees.fault = look
+    await lab.move("second")
+    assert limited == [False, False, True]
 
 
 ALTERS = """
@@ -375,6 +448,13 @@ async def test_a_store_that_is_open_is_left_alone(lab):
         await lab.move("second")
 
 
+def test_a_full_disk_is_told_with_the_file_that_had_no_room(tmp_path):
+    (tmp_path / "driver.new").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: .*driver'$"):
+        write_durably(tmp_path / "driver", "vfs\n")
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_last_line_that_was_cut_counts_for_nothing(tmp_path):
     journal = Journal.begin(tmp_path, "vfs", "overlay")
     journal.add(BASE, "sha256:1")
@@ -402,3 +482,18 @@ def test_a_last_line_that_was_cut_counts_for_nothing(tmp_path):
 def test_overlay2_in_the_record_is_overlay(tmp_path):
     (tmp_path / "driver").write_text("overlay2\n")
     assert recorded(tmp_path) == "overlay"
+
+
+async def test_a_driver_that_hangs_does_not_keep_a_move_from_being_interrupted():
+    never = threading.Event()
+    came_back = []
+
+    async def hang():
+        came_back.append(await work(never.wait, 20))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hang)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    never.set()
+    assert came_back == []

@@ -1,4 +1,5 @@
 import os
+import sys
 
 import pytest
 from layer_records import Records
@@ -41,10 +42,32 @@ async def test_a_layer_whose_files_are_gone_says_so_whatever_is_asked_of_it(tmp_
         await layers.remove(stage.key)
 
 
+async def test_a_stranger_s_driver_is_named_before_it_can_end_the_process(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the folder joins it
+    caplog.set_level("INFO", "trioker.storage.opening")
+    folder = tmp_path / "drivers"
+    (folder / "mine-1.5.dist-info").mkdir(parents=True)
+    (folder / "mine-1.5.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: my-driver\nVersion: 1.5\n")
+    (folder / "mine-1.5.dist-info" / "entry_points.txt").write_text("[trioker.storage]\nmine = no_such_module:open\n")
+    async with open_store(tmp_path / "ours", Records(), VFS):
+        assert caplog.messages == []
+    with pytest.raises(DriverError):
+        async with open_store(tmp_path / "theirs", Records(), Choice("mine", driver_dirs=(folder,))):
+            pass
+    assert caplog.messages == ["opening storage driver 'mine' of my-driver 1.5"]
+
+
 async def test_what_a_killed_probe_left_is_cleared_away(tmp_path):
     (tmp_path / "storage" / ".trioker-probe-x" / "l").mkdir(parents=True)
     async with open_store(tmp_path, Records(), VFS):
         assert sorted(os.listdir(tmp_path / "storage")) == ["driver", "lock", "vfs"]
+
+
+async def test_what_a_probe_left_and_cannot_be_removed_keeps_no_store_closed(tmp_path):
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "storage" / ".trioker-probe-x").touch()  # refuses as a mount point does
+    async with open_store(tmp_path, Records(), VFS) as opened:
+        assert opened.driver.name == "vfs"
 
 
 async def test_layers_of_another_driver_are_refused_and_both_are_named(tmp_path):

@@ -14,7 +14,7 @@ _HEADER = ("NAME", "PACKAGE", "VERSION", "WORKS", "IN USE", "WHY NOT")
 def show(places: Places) -> int:
     """Print a table; the exit status is 1 when none works."""
     found = list_drivers(places.root, places.driver_dirs)
-    used = _used(places.root)
+    used = _used(places.root) or None  # a stranger's name may be empty, too
     rows = [
         (each.name, each.package, each.version, "yes" if each.works else "no", "yes" if each.name == used else "no", each.why)
         for each in found

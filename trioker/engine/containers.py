@@ -119,7 +119,7 @@ class Containers:
         except (TriokerError, OSError) as failure:
             log.warning("the files of container %s are gone: %s", short_id(cell.record.id), failure)
             return
-        note = "its files had not reached the disk when the host went down: it has those of its image again"
+        note = "its files were gone from the disk when the daemon came up, as after a power cut: it has those of its image again"
         log.warning("container %s: %s", short_id(cell.record.id), note)
         if cell.state.started_ns:
             error = "; ".join(filter(None, (cell.state.error, note)))

@@ -1,6 +1,5 @@
 """A helper: one job on a tree that strangers filled, done by a confined process of its own that then ends."""
 
-import errno
 import fcntl
 import gc
 import os
@@ -21,7 +20,7 @@ from trioker.launcher.mirror import mirror
 from trioker.launcher.pack import pack, pack_sources
 from trioker.launcher.picking import pick
 from trioker.launcher.spec import CompareSpec, MirrorSpec, PackSpec, UnpackSpec, WriteSpec
-from trioker.launcher.tar_header import BadArchive, NoRoom
+from trioker.launcher.tar_header import DISK_FULL, BadArchive, NoRoom
 from trioker.launcher.unpack import unpack
 from trioker.launcher.user import UnknownUser
 from trioker.launcher.userns import enter_user_namespace_of
@@ -34,7 +33,6 @@ from trioker.linux.mounts import Mount
 Job = Callable[[Mapping[str, Any], Mapping[str, int]], wire.Message]
 
 _UNPACK = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP")
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _TRUSTED = ("SYS_ADMIN",)  # what the kernel asks for to set trusted.overlay.opaque
 _PACK = ("DAC_OVERRIDE",)  # not DAC_READ_SEARCH: it opens files of the whole filesystem by handle, whatever the root is
 _PIPE = 2**20  # what an unprivileged user may ask for: a quarter less time than with the 64 KiB a pipe begins with
@@ -67,7 +65,7 @@ def _outcome(job: Job, spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.
     except MemoryError:
         text = f"this takes more than {confine.MEMORY >> 20} MiB of memory"
     except OSError as error:
-        text, full = describe(error), error.errno in _NO_ROOM
+        text, full = describe(error), error.errno in DISK_FULL
     except BaseException as error:  # noqa: BLE001  a bug of ours; see run_helper
         text = f"{type(error).__name__}: {error}"
     return {"event": "failed", "message": text[: wire.MAX_TEXT], "full": full}

@@ -31,7 +31,7 @@ def differs(now: int, before: int, name: str, old: os.stat_result, new: os.stat_
 def rewritten(now: int, before: int, name: str, found: os.stat_result) -> bool:
     """Whether a file that looks the same holds other bytes, which are read; ``found`` is its status now, and anything but a file holds none.
 
-    One that vanished or was replaced meanwhile differs.
+    One that vanished or was replaced meanwhile differs, as does one that somebody holds a lease on, who is about to change it.
     """
     if not stat.S_ISREG(found.st_mode):
         return False
@@ -41,7 +41,7 @@ def rewritten(now: int, before: int, name: str, found: os.stat_result) -> bool:
 
 @contextmanager
 def _regular(directory: int, name: str) -> Iterator[int | None]:
-    """The open file; None for what is no regular one.
+    """The open file; None for what is no regular one, or cannot be read without waiting.
 
     A container may put a device in its place at any moment, and opening one has consequences; so it is held first, looked at, and opened through
     what is held. Its time of access stays.
@@ -55,7 +55,10 @@ def _regular(directory: int, name: str) -> Iterator[int | None]:
         if not stat.S_ISREG(os.fstat(held).st_mode):
             yield None
             return
-        file = os.open(f"/proc/self/fd/{held}", os.O_RDONLY | os.O_NOATIME | os.O_CLOEXEC)
+        file = os.open(f"/proc/self/fd/{held}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOATIME | os.O_CLOEXEC)
+    except BlockingIOError:  # a container's lease (fcntl(2)): it could have us wait 45 seconds for each of its files
+        yield None
+        return
     finally:
         os.close(held)
     try:

@@ -20,6 +20,7 @@ __all__ = [
     "Size",
     "attributes",
     "discard",
+    "facts",
     "making",
     "measure",
     "names",

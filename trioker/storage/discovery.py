@@ -9,6 +9,7 @@ import importlib
 import inspect
 import logging
 import operator
+import os
 import re
 import stat
 import sys
@@ -121,7 +122,7 @@ def available(driver_dirs: Sequence[Path] = ()) -> Sequence[DriverInfo]:
     if not any(info.is_ours for info in found):
         found += [DriverInfo(name, OURS, __version__, value) for name, value in BUILTIN.items()]
     known = {OURS, *(info.distribution for info in found)}
-    for folder in driver_dirs:
+    for folder in {os.path.realpath(each): each for each in driver_dirs}.values():  # told twice, it is one all the same
         fault = distrust(folder)
         if fault:
             log.warning("no storage driver of --driver-dir %s will run: %s", folder, fault)
@@ -317,7 +318,9 @@ def _row(info: DriverInfo, infos: Sequence[DriverInfo], root: Path, driver_dirs:
 
 def _in_a_row(why: str, info: DriverInfo, trial: Path, root: Path) -> str:
     """Without what the row says already, and the trial directory's name."""
-    return why.removeprefix(f"storage driver {info.name!r} cannot work here: ").replace(str(trial), str(root))
+    for said in (f"storage driver {info.name!r} ", f"of {info.distribution} ", "cannot work here: "):
+        why = why.removeprefix(said)
+    return why.replace(str(trial), str(root))
 
 
 def _line(error: BaseException) -> str:

@@ -16,16 +16,17 @@ Who keeps what:
   record was lost, may refuse and leave both whole, or do it; then the children, which are broken, can still be removed.
 - *One process* has the directory open: the store holds a lock from before ``open_driver`` until after ``close``. A driver needs no lock of its
   own, but opening a directory that another process has open must not harm what lies there.
-- *Whole or not* is the record's to say: the store records a key before ``create`` and once more when it is ready, so a half-made tree may
-  be listed, and is removed at the next start. What ``create`` answered for is there after ``kill -9`` without a ``close``.
+- *Whole or not* is the record's to say: the store records that a key is ready when it is, so a half-made tree may be listed, and is removed at
+  the next start; where the driver cannot list (``Lists``), the key is recorded before ``create`` as well. What ``create`` answered for is there
+  after ``kill -9`` without a ``close``.
 - *The disk* is synced by the store (``syncfs``) before a layer is acknowledged. A full one fails ``create`` with ENOSPC, never half;
   ``remove`` and opening work on a full one.
 
-Everything is synchronous and called from worker threads, several at once for different keys, never two at once for one key; but a ``changes``
-or ``usage`` whose asker went away may still be at its end. ``mounts`` and ``unpack_target`` wait for nothing: a start waits for them, and
-those of our own drivers are called where it would stop everybody. What a driver answers is looked at (``storage/guard.py``), all it
-shows lies inside of its directory, and an error that is not named here is told with its name. All of this is checked by
-``trioker.testing.driver_suite``, over our drivers and over anybody's.
+Everything is synchronous and called from worker threads, several at once for different keys, never two at once for one key; but ``mounts``
+and ``unpack_target`` may come at any time, and a ``changes`` or ``usage`` whose asker went away may still be at its end. ``mounts`` and
+``unpack_target`` wait for nothing: a start waits for them, and those of our own drivers are called where it would stop everybody. What a
+driver answers is looked at (``storage/guard.py``), all it shows lies inside of its directory, and an error that is not named here is told
+with its name. All of this is checked by ``trioker.testing.driver_suite``, over our drivers and over anybody's.
 """
 
 import enum
@@ -106,7 +107,7 @@ class Driver(Protocol):
         """
 
     def unpack_target(self, key: str) -> UnpackTarget:
-        """Where the unpacker writes a fresh layer."""
+        """Where the unpacker writes a fresh layer. With Whiteouts.OVERLAY, a limit that ``mounts`` has set is gone until it sets it anew."""
 
     def changes(self, key: str) -> Iterator[Change]:
         """What differs from the parent, in the order of a walk: a directory before its entries, entries by the bytes of their names.

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from trioker.linux.mounts import MS_BIND, MS_REMOUNT
 from trioker.model.errors import TriokerError
@@ -21,6 +22,8 @@ from trioker.storage.driver import Change, Driver, Kind, Lists, Mount, UnpackTar
 from trioker.storage.surroundings import own_directory_and_umask, without_copies
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MOST_CHANGES = 4_000_000
 """Of one layer: a gigabyte of memory, and some ten times what the largest images hold. Whoever says more does not end."""
@@ -108,7 +111,7 @@ class _Guard:
 
     def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
         with self._blamed("mounts"):
-            recipes = tuple(islice(self._driver.mounts(key, readonly=readonly), _MOST_MOUNTS))
+            recipes = tuple(_all_of(self._driver.mounts(key, readonly=readonly), _MOST_MOUNTS))
             if not recipes or not all(map(_is_mount, recipes)):
                 raise TypeError(f"no mounts: {recipes!r}")
             for recipe in recipes:
@@ -203,7 +206,7 @@ class _ListingGuard(_Guard):
 
     def keys(self) -> Iterable[str]:
         with self._blamed("keys"):
-            found = list(islice(self._driver.keys(), _MOST_KEYS)) if isinstance(self._driver, Lists) else []
+            found = _all_of(self._driver.keys(), _MOST_KEYS) if isinstance(self._driver, Lists) else []
             if strange := [key for key in found if not isinstance(key, str) or not _KEY.fullmatch(key)]:
                 raise TypeError(f"no key: {strange[0]!r}")
         return found
@@ -221,6 +224,14 @@ def _is_told_as_it_is(error: BaseException, method: str) -> bool:
     if isinstance(error, Unsupported):
         return method == "create"
     return isinstance(error, FileNotFoundError) or (isinstance(error, OSError) and error.errno in _TOLD_AS_THEY_ARE)
+
+
+def _all_of(told: Iterable[T], most: int) -> list[T]:
+    """Never the first of more: the last recipe is the root, and a key that is not told of counts as lost."""
+    found = list(islice(told, most + 1))
+    if len(found) > most:
+        raise OverflowError(f"they do not end after {most:,}")
+    return found
 
 
 def _is_mount(recipe: object) -> bool:

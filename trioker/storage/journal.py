@@ -80,7 +80,8 @@ def write_durably(path: Path, text: str) -> None:
         fresh.write_text(text, encoding="utf-8")
         sync_file(fresh)
         fresh.rename(path)
-    except OSError:
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk is told without
         with suppress(FileNotFoundError):
             fresh.unlink()
         raise

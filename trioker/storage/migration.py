@@ -22,12 +22,13 @@ from trioker.model.ids import short_id
 from trioker.model.layer import LayerRecord
 from trioker.model.progress import Progress
 from trioker.storage.discovery import DriverError, DriverInfo, available, find, open_driver, undisputed
-from trioker.storage.driver import Driver
+from trioker.storage.driver import Driver, Lists
 from trioker.storage.journal import FRESH, Journal
-from trioker.storage.mover import Mover, OutOfRoom, Tell, list_keys, work
+from trioker.storage.mover import MigrationFailed, Mover, OutOfRoom, Tell, list_keys, work
 from trioker.storage.opening import locked, record, recorded
 from trioker.storage.ports import LayerRecords, Trees
 from trioker.storage.remains import remove_directory
+from trioker.storage.store import CLOSED_WITHIN
 
 
 @attrs.frozen
@@ -64,7 +65,7 @@ async def move_layers(root: Path, records: LayerRecords, trees: Trees, move: Mov
             return f"The layers are kept by storage driver {current}"
         old = store.find(current)
         journal = await store.move(journal, trees, old, new)
-        done = f"{len(layers)} layers moved from {old.name} to {new.name}"
+        done = f"{len(journal.finished)} layers moved from {old.name} to {new.name}"
         try:
             await store.finish(journal, old.name)
         except (OSError, TriokerError) as error:
@@ -115,16 +116,32 @@ class _Store:
     async def move(self, journal: Journal | None, trees: Trees, old: DriverInfo, new: DriverInfo) -> Journal:
         """Copy all layers and make the new driver the store's; the journal that tells so. Nothing is begun where a driver cannot be opened."""
         async with self._opened(old, {}) as source, self._opened(new, self.wanted.options) as target:
+            layers = await self._not_lost(source, old.name)
             journal = journal or Journal.begin(self.place, old.name, new.name)
             try:
-                await Mover(source, target, journal, self.wanted.containers, trees, self.tell).move(self.layers)
+                await Mover(source, target, journal, self.wanted.containers, trees, self.tell).move(layers)
             except OutOfRoom as error:
-                left = [each.key for each in self.layers if each.key not in journal.finished]
+                left = [each.key for each in layers if each.key not in journal.finished]
                 raise OutOfRoom(f"{error}\n{await work(_room, source, left, self.place / new.name)}") from error
         await work(syncfs, self.place / new.name)
         await work(syncfs, self.root)
         record(self.place, new.name)
         return journal
+
+    async def _not_lost(self, source: Driver, name: str) -> Sequence[LayerRecord]:
+        """The layers but for those whose files are gone and that nothing stands on: who lost them can move on with the rest, as the daemon does.
+
+        Raises MigrationFailed where none is left: then their disk is away.
+        """
+        there = await list_keys(source) if isinstance(source, Lists) else {each.key for each in self.layers}
+        needed = there | {each.parent for each in self.layers}
+        for lost in (each for each in self.layers if each.key not in needed):
+            self.tell(Progress("Its files are gone: left out", short_id(lost.key)))
+        if not there:
+            raise MigrationFailed(
+                f"{self.place / name} holds none of the {len(self.layers)} layers: is its disk mounted?"
+            )
+        return [each for each in self.layers if each.key in needed]
 
     async def finish(self, journal: Journal, left: str) -> None:
         """Remove what the driver ``left`` keeps, unless it is the old one's and to be kept, and the journal. What was removed before is fine.
@@ -168,7 +185,7 @@ class _Store:
         try:
             yield driver
         finally:
-            with trio.CancelScope(shield=True):
+            with trio.move_on_after(CLOSED_WITHIN, shield=True):
                 await work(driver.close)
 
 

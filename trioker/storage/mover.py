@@ -27,6 +27,12 @@ _FILES_CLOCK = 5
 """CLOCK_REALTIME_COARSE of linux/time.h: no file changed from now on gets an earlier time from the kernel, as it might by the finer clock."""
 
 
+ENDS_WITHIN = 5.0
+"""Seconds for a driver's call that nobody waits for any more."""
+CLEARED_WITHIN = 60.0
+"""Seconds for removing the layer that could not be moved; what is left of it the next try removes."""
+
+
 class MigrationFailed(TriokerError):
     """The layers could not be moved, the text says why; the store is as it was."""
 
@@ -41,8 +47,26 @@ async def list_keys(driver: Driver) -> set[str]:
 
 
 async def work(call: Callable[..., T], *arguments: object) -> T:
-    """Call what blocks, in a thread."""
-    return await trio.to_thread.run_sync(call, *arguments)
+    """Call what blocks, in a thread.
+
+    Cancelled, it has a few seconds to end. After that it is left behind, for it may hang: what it leaves half-done is as after a ``kill -9``.
+    """
+    ended, token = trio.Event(), trio.lowlevel.current_trio_token()
+
+    def told() -> T:
+        try:
+            return call(*arguments)
+        finally:
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(ended.set)
+
+    await trio.lowlevel.checkpoint_if_cancelled()
+    try:
+        return await trio.to_thread.run_sync(told, abandon_on_cancel=True)
+    except trio.Cancelled:
+        with trio.move_on_after(ENDS_WITHIN, shield=True):
+            await ended.wait()
+        raise
 
 
 @attrs.frozen
@@ -69,6 +93,17 @@ class Mover:
         for layer, show in zip(layers, shows, strict=True):
             if layer.key in wanted:
                 await self._move_one(layer, show)
+        await self._check_all_there(layers)
+
+    async def _check_all_there(self, layers: Sequence[LayerRecord]) -> None:
+        """Raise MigrationFailed if making one layer has taken another away."""
+        if isinstance(self._new, Lists):
+            there = await list_keys(self._new)
+            lost = [each.key for each in layers if each.key not in there]
+            for key in lost:
+                self._journal.strike(key)
+            if lost:
+                raise MigrationFailed(f"layer {short_id(lost[0])} is there no more since others were made")
 
     async def _clear(self, keys: Iterable[str]) -> None:
         """Remove what is no true copy, children first: a driver may refuse to remove what others stand on."""
@@ -96,7 +131,7 @@ class Mover:
             show("Moved")
         finally:
             if not done:  # on a full disk, room for the database
-                with trio.CancelScope(shield=True), suppress(OSError):
+                with trio.move_on_after(CLEARED_WITHIN, shield=True), suppress(OSError, TriokerError):
                     await work(self._new.remove, layer.key)
 
     async def _copy(self, layer: LayerRecord, show: "_Show") -> str:
@@ -144,10 +179,14 @@ class Mover:
 
     def _writable(self, key: str) -> Sequence[Mount]:
         """A layer of an image as it is unpacked into, without the limits that a container's mount may set."""
-        target = self._new.unpack_target(key)
-        if key in self._containers or target.whiteouts is Whiteouts.OVERLAY:
+        if key in self._containers:
             return self._new.mounts(key, readonly=False)
-        return bind(str(target.path), readonly=False)
+        target = self._new.unpack_target(key)
+        if target.whiteouts is not Whiteouts.OVERLAY:
+            return bind(str(target.path), readonly=False)
+        recipes = self._new.mounts(key, readonly=False)
+        self._new.unpack_target(key)  # which takes the limit away
+        return recipes
 
 
 @attrs.frozen

@@ -9,9 +9,10 @@
 """
 
 import fcntl
+import logging
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -34,6 +35,8 @@ from trioker.storage.driver import Driver
 from trioker.storage.journal import write_durably
 from trioker.storage.ports import LayerRecords
 from trioker.storage.store import LayerStore
+
+log = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -92,9 +95,12 @@ def locked(place: Path) -> Iterator[None]:
 def _open(place: Path, choice: Choice, has_layers: bool) -> tuple[DriverInfo, Driver]:
     info = _choose(place, choice, recorded(place) if has_layers else "")
     for left in place.glob(f"{PROBE}*"):
-        remove_tree(left)
+        with suppress(OSError):  # a driver may have left something mounted
+            remove_tree(left)
     home = place / info.name
     _make(home)
+    if not info.is_ours:  # the last line of a daemon that it ends without a word, or keeps waiting
+        log.info("opening storage driver %r of %s %s", info.name, info.distribution, info.version)
     driver = open_driver(info, home, choice.options, choice.driver_dirs)
     record(place, info.name)
     return info, driver

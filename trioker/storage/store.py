@@ -6,7 +6,8 @@ instant a daemon died at, ``open`` finds the tree, by its record or for want of 
 when a power cut could not take the layer any more.
 
 In memory an intent is told in the same step as what it depends on is checked, with no await between: a layer being removed gets no new
-children, one being made no readers. A lock per key keeps the driver's promise: never two calls at once for one key.
+children, one being made no readers. A lock per key keeps what the driver was promised: never two calls at once for one key, but for those
+that only tell where its tree is.
 """
 
 import logging
@@ -27,6 +28,7 @@ from trioker.model.ids import new_id, short_id
 from trioker.model.layer import LayerRecord, chain_id
 from trioker.storage.changes import with_parents
 from trioker.storage.driver import Change, Driver, Lists, Mount, Unsupported
+from trioker.storage.guard import one_line
 from trioker.storage.mountpoints import add_mount_points
 from trioker.storage.ports import LayerRecords
 from trioker.storage.workers import Workers
@@ -101,9 +103,9 @@ class LayerStore:
         return store
 
     async def close(self) -> None:
-        """Close the driver, unless it is at work: then it is left so, and ends with the process."""
+        """Close the driver, unless it is at work, or its calls were abandoned: then it is left so, and ends with the process."""
         if not self._workers.idle:
-            log.warning("the storage driver is left at work, as by a kill -9")
+            log.warning("the storage driver is left as by a kill -9")
             return
         try:
             await self._workers.run(self._driver.close, within=CLOSED_WITHIN)
@@ -126,9 +128,14 @@ class LayerStore:
             await self._save_ready(attrs.evolve(self._layers[key], ready=True), durable=False)
 
     async def restore(self, key: str, parent: str) -> bool:
-        """Make a writable layer anew, empty, whose tree is not there (any more); False where it is. Raises as ``create``."""
+        """Make a writable layer anew, empty, whose tree is not there (any more); False where it is. Raises as ``create``.
+
+        Where a tree below it is not there either, the disk may be the wrong one: the record stays for the right one, and NotFound is raised.
+        """
         if key in self._layers and key not in self._gone:
             return False
+        if lost := self._gone.intersection(self.chain(parent)):
+            raise NotFound(f"The files of layer {short_id(min(lost))} are gone from the disk")
         await self.remove(key)
         await self.create(key, parent)
         return True
@@ -165,7 +172,7 @@ class LayerStore:
         return self._children[key] > 0
 
     def find(self, chain: str) -> str:
-        """Key of the layer with that chain id, "" where there is none."""
+        """Key of the layer with that chain id, "" where there is none, or its files were gone when the store was opened."""
         return self._chains.get(chain, "")
 
     def chain(self, key: str) -> tuple[str, ...]:
@@ -252,7 +259,7 @@ class LayerStore:
                     await self._work(self._driver.create, key, parent or None)
             yield
         except Unsupported as error:
-            raise InvalidParameter(str(error)) from error
+            raise InvalidParameter(one_line(error)) from error
         finally:
             if key in self._layers and not self._layers[key].ready:
                 with trio.CancelScope(shield=True):
@@ -304,7 +311,7 @@ class LayerStore:
         return key
 
     async def _clear(self, key: str) -> None:
-        """Delete a tree whose intent is on record; where that fails, the intent stays and the next start tries again."""
+        """Delete a tree that is not ready, or no longer; where that fails, the next start finds it, by its record or its name, and tries again."""
         await self._work(self._driver.remove, key)
         await self._records.delete_layer(key)
         self._children[self._layers.pop(key).parent] -= 1
@@ -324,6 +331,9 @@ class LayerStore:
         for key in unknown:
             await self._work(self._driver.remove, key)
         self._gone = self._layers.keys() - present
+        if self._gone:
+            whole = (each for each in self._layers.values() if self._gone.isdisjoint(self.chain(each.key)))
+            self._chains = {each.chain: each.key for each in whole if each.chain}
         self.reconciled = Reconciled((*unfinished, *unknown), tuple(sorted(self._gone)))
 
     async def _read(self, key: str, work: Callable[[str], T]) -> T:

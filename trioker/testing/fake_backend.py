@@ -181,10 +181,11 @@ class FakeContainers:
         return self.images.add(name, container.image_id, comment=commit.comment, author=commit.author)
 
     async def export(self, reference: str, send: Send) -> None:
-        """The bytes set."""
+        """The bytes set; a failure set for "export" comes behind them."""
         self.get(reference)
+        if self.tar:
+            await send(self.tar)
         self.recorder.record("export", reference)
-        await send(self.tar)
 
     async def sizes(self, reference: str) -> tuple[int, int]:
         """The same for all."""

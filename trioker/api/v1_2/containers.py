@@ -6,13 +6,14 @@ from contextlib import contextmanager
 
 from trioker.api.backend import Containers, Send
 from trioker.api.decoding import read_fields
+from trioker.api.errors import error_reply
 from trioker.api.replies import json_reply
 from trioker.api.router import Call
 from trioker.api.v1_2 import shapes
 from trioker.api.v1_2.config import config_from_json
 from trioker.api.v1_2.listing import read_listing, select
 from trioker.api.v1_2.parameters import Parameters, form_parameters, query_parameters
-from trioker.http.messages import Reply, Response, Stream
+from trioker.http.messages import Instead, Reply, Response, Stream
 from trioker.model.errors import InvalidParameter, NotFound, TriokerError
 
 STOP_GRACE = 10
@@ -67,13 +68,25 @@ async def get_container_changes(call: Call) -> Reply:
 
 
 async def get_container_export(call: Call) -> Reply:
-    """The tree as a tar."""
+    """The tree as a tar. What fails before its first bytes is an ordinary reply; later the body is cut."""
     container = call.backend.containers.get(call.name)
 
     async def write(send: Send) -> None:
-        await call.backend.containers.export(container.id, send)
+        begun = False
 
-    return Stream(200, write, ((b"Content-Type", b"application/octet-stream"),))
+        async def pass_on(data: bytes) -> None:
+            nonlocal begun
+            begun = True
+            await send(data)
+
+        try:
+            await call.backend.containers.export(container.id, pass_on)
+        except TriokerError as error:
+            if begun:
+                raise
+            raise Instead(error_reply(error)) from error
+
+    return Stream(200, write, ((b"Content-Type", b"application/octet-stream"),), held=True)
 
 
 @contextmanager
