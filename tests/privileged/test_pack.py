@@ -99,7 +99,7 @@ def test_a_reader_that_goes_away_ends_the_helper(tmp_path):
     os.close(reader)
     answer = run_job("pack", {"mounts": bind(tmp_path / "tree"), "mount_point": str(mount_point)}, writer)
     os.close(writer)
-    assert answer == {"event": "failed", "message": "Broken pipe"}
+    assert answer == {"event": "failed", "message": "Broken pipe", "full": False}
 
 
 def test_owners_are_numbers_only(tmp_path):

@@ -392,6 +392,7 @@ class TestOpening:
         assert await store.restore(TOP, BASE)
         assert store.keys() == {BASE, TOP}
         assert sorted(os.listdir(tmp_path)) == [BASE, TOP]
+        assert records.journal[-1] == ("save", TOP, True, True)
         assert not await store.restore(TOP, BASE)
 
     async def test_where_the_image_is_gone_too_the_disk_may_come_back_and_records_stay(self, tmp_path):

@@ -121,8 +121,10 @@ class _Store:
             try:
                 await Mover(source, target, journal, self.wanted.containers, trees, self.tell).move(layers)
             except OutOfRoom as error:
-                left = [each.key for each in layers if each.key not in journal.finished]
-                raise OutOfRoom(f"{error}\n{await work(_room, source, left, self.place / new.name)}") from error
+                left, told = [each.key for each in layers if each.key not in journal.finished], str(error)
+                with suppress(OSError, TriokerError):
+                    told += f"\n{await work(_room, source, left, self.place / new.name)}"
+                raise OutOfRoom(told) from error
         await work(syncfs, self.place / new.name)
         await work(syncfs, self.root)
         record(self.place, new.name)

@@ -82,7 +82,7 @@ class LayerStore:
     def __init__(self, driver: Driver, records: LayerRecords, *, prompt: bool = True) -> None:
         """``prompt``: the driver's ``mounts`` and ``unpack_target`` are known to wait for nothing."""
         self._driver = driver
-        self._lists = isinstance(driver, Lists)
+        self._lists = driver if isinstance(driver, Lists) else None
         self._records = records
         self._prompt = prompt
         self._workers = Workers(WORKERS, getattr(driver, "name", type(driver).__name__))
@@ -124,7 +124,7 @@ class LayerStore:
         async with self._lock(key), self._making(key, parent):
             if not parent:
                 with trio.CancelScope(shield=True):
-                    await self._work(self._add_mount_points, key)
+                    await self._workers.run(self._add_mount_points, key)
             await self._save_ready(attrs.evolve(self._layers[key], ready=True), durable=False)
 
     async def restore(self, key: str, parent: str) -> bool:
@@ -138,6 +138,8 @@ class LayerStore:
             raise NotFound(f"The files of layer {short_id(min(lost))} are gone from the disk")
         await self.remove(key)
         await self.create(key, parent)
+        # What is synced in it from now on must never be found without a record.
+        await self._records.save_layer(self._layers[key], durable=True)
         return True
 
     @asynccontextmanager
@@ -206,7 +208,7 @@ class LayerStore:
         if not unsettled:
             return
         with trio.CancelScope(shield=True):
-            await self._work(self._sync, unsettled[-1])
+            await self._workers.run(self._sync, unsettled[-1])
             for key in unsettled:
                 await self._records.save_layer(
                     self._find(key), durable=key == unsettled[-1]
@@ -253,10 +255,10 @@ class LayerStore:
         self._expect(key, parent)
         try:
             with trio.CancelScope(shield=True):
-                if not self._lists:
+                if self._lists is None:
                     await self._records.save_layer(self._layers[key])
                 with _lost(parent):
-                    await self._work(self._driver.create, key, parent or None)
+                    await self._workers.run(self._driver.create, key, parent or None)
             yield
         except Unsupported as error:
             raise InvalidParameter(one_line(error)) from error
@@ -299,9 +301,9 @@ class LayerStore:
         record = LayerRecord(key, parent, ready=True, chain=self._chain_over(parent, diff), diff=diff)
         with trio.CancelScope(shield=True):
             if not parent:
-                await self._work(self._add_mount_points, key)
+                await self._workers.run(self._add_mount_points, key)
             if durable:
-                await self._work(self._sync, key)
+                await self._workers.run(self._sync, key)
             if same := self.find(record.chain):
                 return same  # and leaving the stage removes what it made
             if durable:
@@ -312,7 +314,7 @@ class LayerStore:
 
     async def _clear(self, key: str) -> None:
         """Delete a tree that is not ready, or no longer; where that fails, the next start finds it, by its record or its name, and tries again."""
-        await self._work(self._driver.remove, key)
+        await self._workers.run(self._driver.remove, key)
         await self._records.delete_layer(key)
         self._children[self._layers.pop(key).parent] -= 1
         self._unsettled.discard(key)
@@ -323,13 +325,13 @@ class LayerStore:
         unfinished = [record.key for record in self._layers.values() if not record.ready]
         for key in unfinished:
             await self._clear(key)
-        if not isinstance(self._driver, Lists):  # _lists, for mypy
+        if self._lists is None:
             self.reconciled = Reconciled(tuple(unfinished))
             return
-        present = set(await self._work(self._driver.keys))
+        present = set(await self._workers.run(self._lists.keys))
         unknown = sorted(present - self._layers.keys())
         for key in unknown:
-            await self._work(self._driver.remove, key)
+            await self._workers.run(self._driver.remove, key)
         self._gone = self._layers.keys() - present
         if self._gone:
             whole = (each for each in self._layers.values() if self._gone.isdisjoint(self.chain(each.key)))
@@ -364,9 +366,6 @@ class LayerStore:
 
     def _lock(self, key: str) -> trio.Lock:
         return self._locks.setdefault(key, trio.Lock())
-
-    async def _work(self, work: Callable[..., T], *arguments: object) -> T:
-        return await self._workers.run(work, *arguments)
 
     async def _promptly(self, work: Callable[[str], T], key: str) -> T:
         """On the spot where nothing is waited for: a thread costs ten times what is asked for."""
