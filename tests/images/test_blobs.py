@@ -136,6 +136,18 @@ async def test_where_the_disk_is_nearly_full_everything_that_nobody_wants_goes(t
     assert names(tmp_path) == set()
 
 
+async def test_what_was_kept_since_a_damaged_blob_was_read_is_not_forgotten_for_it(tmp_path):
+    blobs = await store(tmp_path)
+    kept = await keep(blobs, b"layer")
+    damaged = blobs.part(kept.digest)
+    await blobs.forget(kept.digest)
+    await keep(blobs, b"layer")
+    await blobs.forget_damaged(damaged)
+    assert await content(blobs, kept.digest) == b"layer"
+    await blobs.forget_damaged(blobs.part(kept.digest))
+    assert names(tmp_path) == set()
+
+
 async def test_a_kept_blob_that_is_damaged_is_noticed_at_its_end_and_forgotten(tmp_path):
     records = FakeBlobRecords()
     kept = await keep(await store(tmp_path, records=records), b"layer")

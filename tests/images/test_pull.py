@@ -214,6 +214,26 @@ async def test_half_a_layer_that_was_damaged_before_the_restart_is_fetched_anew(
     assert daemon.unused()
 
 
+async def test_a_layer_that_was_fetched_anew_meanwhile_is_not_thrown_away_for_the_damaged_one(registry, tmp_path):
+    registry.put("app", "1", IMAGE)
+    daemon = await Transfers(tmp_path / "blobs").open()
+    (tmp_path / "blobs/partial" / IMAGE.layers[0][7:]).write_bytes(b"damaged")
+    unpack = daemon.unpacker.unpack
+
+    async def stumble_late(*args, **options):
+        try:
+            return await unpack(*args, **options)
+        finally:
+            while not daemon.blobs.get(IMAGE.layers[0]):
+                await trio.sleep(0.01)
+
+    daemon.unpacker.unpack = stumble_late
+    with trio.fail_after(30):
+        await daemon.pull(f"{registry.host}/app", "1")
+    assert registry.count(f"GET .*/blobs/{IMAGE.layers[0]}") == 2
+    assert daemon.scene.whole(daemon.store)
+
+
 # -- names, endpoints, mirrors -------------------------------------------------------------------------------------------------
 
 

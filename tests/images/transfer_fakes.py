@@ -90,7 +90,7 @@ class TarStaging(FakeStaging):
         return key
 
 
-@attrs.define
+@attrs.define(slots=False)
 class TarUnpacker:
     """Undoes gzip, and refuses what the real one would."""
 

@@ -157,7 +157,7 @@ class BlobStore:
             async for _ in part.chunks():
                 pass
         except Spoiled:
-            await self.forget(digest)
+            await self.forget_damaged(part)
             return False
         return True
 
@@ -180,10 +180,10 @@ class BlobStore:
             with trio.CancelScope(shield=True):
                 await self._records.delete_blob(digest)
 
-    async def forget_kept(self, digest: str) -> None:
-        """Remove a blob that was kept as whole and turned out damaged; one that is on its way stays."""
-        if digest in self._kept:
-            await self.forget(digest)
+    async def forget_damaged(self, part: Part) -> None:
+        """Remove a blob that was kept as whole and turned out damaged, unless what is kept by now is another fetch's."""
+        if part.whole and self._parts.get(part.digest) is part:
+            await self.forget(part.digest)
 
     async def size(self) -> int:
         """Bytes of all that is here."""

@@ -96,16 +96,16 @@ class LayersIn:
 
     async def _make(self, job: _Job, layer: Layer, parent: str) -> str:
         for _ in range(_TRIES):
+            part = self._blobs.part(layer.blob.digest)
             try:
-                return await self._unpack(job, layer, parent)
+                return await self._unpack(job, layer, parent, part)
             except Spoiled:
-                await self._blobs.forget_kept(layer.blob.digest)
+                await self._blobs.forget_damaged(part)
                 await fetch(self._blobs, layer.blob, job.source)
         raise TriokerError(f"blob {layer.blob.digest} came damaged again and again")
 
-    async def _unpack(self, job: _Job, layer: Layer, parent: str) -> str:
+    async def _unpack(self, job: _Job, layer: Layer, parent: str, part: Part) -> str:
         """As the layer is fetched beside us. It becomes one when its last byte is here and verified."""
-        part = self._blobs.part(layer.blob.digest)
         chunks = _counted(part.chunks(), layer, job.board)
         async with job.held.stage(parent) as staging, aclosing(chunks):
             try:
