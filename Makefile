@@ -45,7 +45,7 @@ check: $(VENV)/.done
 	PYTHONPATH=.:drivers $(BIN)/lint-imports
 
 unit: $(VENV)/.done
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not root' $(addprefix --ignore=,$(ROOT_ROOMS))
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile -m 'not root' $(addprefix --ignore=,$(ROOT_ROOMS))
 
 bench: pyz
 	$(PY) -m benchmarks.peers

@@ -484,7 +484,8 @@ def test_overlay2_in_the_record_is_overlay(tmp_path):
     assert recorded(tmp_path) == "overlay"
 
 
-async def test_a_driver_that_hangs_does_not_keep_a_move_from_being_interrupted():
+async def test_a_driver_that_hangs_does_not_keep_a_move_from_being_interrupted(monkeypatch):
+    monkeypatch.setattr("trioker.storage.mover.ENDS_WITHIN", 0.1)
     never = threading.Event()
     came_back = []
 
