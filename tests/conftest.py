@@ -4,10 +4,13 @@ import gc
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from trioker.launcher.meter import Meter
 
 PROJECT = Path(__file__).parent.parent
 
@@ -37,3 +40,18 @@ def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("dist") / "trioker.pyz"
     subprocess.run([sys.executable, PROJECT / "zipapp" / "build.py", output], check=True, stdout=subprocess.DEVNULL)
     return output
+
+
+@pytest.fixture
+def stay_here() -> Iterator[None]:
+    """For what moves the working directory."""
+    before = os.getcwd()
+    yield
+    os.chdir(before)
+
+
+@pytest.fixture
+def meter(stay_here: None) -> Iterator[Meter]:
+    """One that nobody reads; the jobs it counts for move the working directory."""
+    with open(os.devnull, "wb") as out:
+        yield Meter(out.fileno())

@@ -16,12 +16,18 @@ from trioker.service import (
     JsonFormatter,
     StartError,
     Stop,
+    leaves,
     locked,
     notify,
     pid_file,
     possible_rlimits,
     wait_for_stop,
 )
+
+
+def test_failures_are_taken_out_of_groups_in_groups():
+    one, two = ValueError("one"), OSError("two")
+    assert list(leaves(ExceptionGroup("", [ExceptionGroup("", [one]), two]))) == [one, two]
 
 
 def test_a_directory_is_held_by_one_process_at_a_time(tmp_path):

@@ -2,6 +2,7 @@
 
 # ruff: noqa: PLC0415 - each command imports only what it needs: `version` must not pay for the daemon, nor the launcher carry it.
 
+import _signal  # type: ignore[import-not-found]  # signal itself takes its time, and these are the first instructions of ours
 import os
 import sys
 
@@ -27,15 +28,34 @@ def main() -> int:
     if sys.version_info < OLDEST:
         sys.stderr.write("trioker needs Python 3.11 or newer; {} is {}.{}\n".format(sys.executable, *sys.version_info))
         return 1
+    _end_by_interrupts()
+    _fill_streams()
     command = sys.argv[1] if sys.argv[1:] else "help"
     if command in COMMANDS:
         return COMMANDS[command](sys.argv[2:])
     if command.startswith("-"):
         return _daemon(sys.argv[1:], flagged=True)
+    from trioker.cli.output import complain
     from trioker.cli.program import program
 
-    sys.stderr.write(f"{program()}: {command!r} is not a command\nSee '{program()} --help'.\n")
+    complain(f"{program()}: {command!r} is not a command\nSee '{program()} --help'.\n")
     return 2
+
+
+def _end_by_interrupts() -> None:
+    """Let SIGINT end us as SIGTERM does, without Python's traceback; what has something to put away handles both, from there on."""
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+
+
+def _fill_streams() -> None:
+    """Have all standard streams: files that are opened would get the numbers of those that were closed, and be written what is meant for them."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            from trioker.storage.surroundings import fill_standard_streams
+
+            fill_standard_streams()
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", errors="replace"))
 
 
 def _use_checkout_drivers() -> None:
@@ -99,12 +119,15 @@ def _check_host(arguments: "list[str]") -> int:
     root, driver_dirs = parse_places(
         "check-host", "Say what this host offers, and whether the daemon can run on it.", arguments
     )
-    from trioker.check_host import show
+    from trioker.check_host import report
+    from trioker.cli.output import put
     from trioker.cli.program import end_in_order
 
     end_in_order()
     _use_checkout_drivers()
-    return show(root, driver_dirs)
+    status, text = report(root, driver_dirs)
+    put(text)
+    return status
 
 
 def _df(arguments: "list[str]") -> int:
@@ -114,20 +137,22 @@ def _df(arguments: "list[str]") -> int:
 
 
 def _version(arguments: "list[str]") -> int:
+    from trioker.cli.output import complain, put
     from trioker.cli.program import program
     from trioker.cli.version import report
 
     if arguments:
-        sys.stderr.write(f"{program()}: version takes no arguments\n")
+        complain(f"{program()}: version takes no arguments\n")
         return 2
-    sys.stdout.write(report())
+    put(report())
     return 0
 
 
 def _help(_: "list[str]") -> int:
+    from trioker.cli.output import put
     from trioker.cli.program import program
 
-    sys.stdout.write(HELP.format(program()))
+    put(HELP.format(program()))
     return 0
 
 

@@ -19,7 +19,8 @@ from trioker.launcher import userns
 from trioker.linux import capabilities, cgroups, links, mounts, netlink, syscalls
 from trioker.linux.netlink import Netlink
 from trioker.network import sysctls
-from trioker.storage.discovery import list_drivers
+from trioker.storage.discovery import available
+from trioker.storage.listing import list_drivers
 
 OK = "ok"
 WARN = "warn"
@@ -57,16 +58,14 @@ class Finding(NamedTuple):
     """Whether the daemon cannot run while this is missing."""
 
 
-def show(root: Path, driver_dirs: Sequence[Path]) -> int:
-    """Print all findings; the exit status is 1 when something needed is missing."""
+def report(root: Path, driver_dirs: Sequence[Path]) -> tuple[int, str]:
+    """The exit status, 1 when something needed is missing, and all findings."""
     findings = list(look(root, driver_dirs))
     width = max(len(each.subject) for each in findings)
-    for each in findings:
-        sys.stdout.write(f"{each.mark:8} {each.subject.ljust(width)}  {each.meaning}\n")
+    lines = [f"{each.mark:8} {each.subject.ljust(width)}  {each.meaning}\n" for each in findings]
     lacking = [each.subject for each in findings if each.mark == MISSING and each.needed]
     verdict = f"trioker cannot run here: {', '.join(lacking)}" if lacking else "trioker can run here"
-    sys.stdout.write(f"\n{verdict}\n")
-    return 1 if lacking else 0
+    return 1 if lacking else 0, f"{''.join(lines)}\n{verdict}\n"
 
 
 def look(root: Path, driver_dirs: Sequence[Path]) -> Iterator[Finding]:
@@ -261,7 +260,7 @@ def _ask_nftables() -> str:
 
 def drivers(root: Path, driver_dirs: Sequence[Path]) -> Iterator[Finding]:
     """Each storage driver, tried; one that works is needed."""
-    rows = list_drivers(root, driver_dirs)
+    rows = list(list_drivers(root, available(driver_dirs), driver_dirs))
     for row in rows:
         yield Finding(OK if row.works else WARN, f"storage {row.name}", "works" if row.works else row.why)
     if not any(row.works for row in rows):

@@ -57,6 +57,7 @@ from trioker.service import (
     Stop,
     check_control_groups,
     configure_logging,
+    leaves,
     locked,
     make_directory,
     notify,
@@ -87,22 +88,14 @@ def main(options: DaemonOptions) -> int:
     if os.geteuid() != 0:
         log.critical("trioker makes namespaces, mounts and control groups: run it as root")
         return 1
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
     try:
         trio.run(run, options)
     except* (StartError, ListenError, BadAddress, TriokerError) as group:
-        failures = list(_flatten(group))
+        failures = list(leaves(group))
     for each in failures:
         log.critical("%s", each)
     return 1 if failures else 0
-
-
-def _flatten(group: BaseExceptionGroup[Exception]) -> Iterator[BaseException]:
-    for each in group.exceptions:
-        if isinstance(each, BaseExceptionGroup):
-            yield from _flatten(each)
-        else:
-            yield each
 
 
 async def run(options: DaemonOptions) -> None:

@@ -18,7 +18,7 @@ from trioker.model.options import MigrateOptions
 from trioker.runtime.runtime import Runtime
 from trioker.runtime.spec import Place
 from trioker.runtime.zygote import Zygote
-from trioker.service import STOP_SIGNALS, StartError, locked
+from trioker.service import STOP_SIGNALS, StartError, leaves, locked
 from trioker.state.database import open_database
 from trioker.storage.migration import Move, move_layers
 from trioker.storage.mover import MigrationFailed, Tell
@@ -48,19 +48,11 @@ def main(options: MigrateOptions, tell: Tell) -> Outcome:
     try:
         return trio.run(_run, options, tell)
     except* (StartError, TriokerError, OSError) as group:
-        failures = list(_leaves(group))
+        failures = list(leaves(group))
     lines = [describe(each) for each in failures]
     if any(isinstance(each, MigrationFailed) for each in failures):
         lines.append(_HELP)
     return Outcome(1, "\n".join(lines))
-
-
-def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
-    for each in group.exceptions:
-        if isinstance(each, BaseExceptionGroup):
-            yield from _leaves(each)
-        else:
-            yield each
 
 
 async def _run(options: MigrateOptions, tell: Tell) -> Outcome:

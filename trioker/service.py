@@ -30,6 +30,15 @@ class StartError(Exception):
     """The daemon cannot start; the text is for the user."""
 
 
+def leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
+    """The failures themselves, out of all groups in the group."""
+    for each in group.exceptions:
+        if isinstance(each, BaseExceptionGroup):
+            yield from leaves(each)
+        else:
+            yield each
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 

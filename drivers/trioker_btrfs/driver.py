@@ -16,14 +16,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from trioker.linux import btrfs, trees
+from trioker.linux import btrfs, syscalls, trees
 from trioker.storage.driver import Change, Mount, UnpackTarget, Usage, Whiteouts, bind
 from trioker_btrfs import quotas
 from trioker_btrfs.changes import compare, measure
 from trioker_btrfs.guide import Guide, guide
 from trioker_btrfs.subvolumes import copy_subvolume, destroy, family, nearly_full, opened, reclaim
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_NO_ROOM = (*syscalls.DISK_FULL, errno.EROFS)
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 

@@ -1,15 +1,12 @@
 """Whether subvolumes can live in a directory, found out by making some; and what the driver's option says."""
 
-import errno
 import os
 import tempfile
 from pathlib import Path
 
-from trioker.linux import btrfs, trees
+from trioker.linux import btrfs, syscalls, trees
 from trioker_btrfs import quotas
 from trioker_btrfs.subvolumes import destroy, opened
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def refusal(root: Path, *, limited: bool) -> str:
@@ -34,7 +31,7 @@ def _try(root: Path) -> str:
     except PermissionError:
         return "subvolumes are not permitted here (root with CAP_SYS_ADMIN is needed)"
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in syscalls.DISK_FULL:
             raise
     finally:
         trees.remove_tree(trial)  # an empty subvolume goes like a directory

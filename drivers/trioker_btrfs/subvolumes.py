@@ -6,10 +6,11 @@ image that installs systemd. The kernel leaves them to whoever copies or removes
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from trioker.linux import btrfs
+from trioker.linux.closing import closing
 
 RECLAIM = 5.0
 """Seconds to wait for the kernel to take a subvolume apart; it goes on afterwards."""
@@ -17,19 +18,9 @@ RECLAIM = 5.0
 _MUCH = 4 * 2**30
 
 
-@contextmanager
-def opened(path: str, directory: int | None = None) -> Iterator[int]:
-    """A descriptor of a directory. Raises FileNotFoundError."""
-    with _closing(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)) as fd:
-        yield fd
-
-
-@contextmanager
-def _closing(fd: int) -> Iterator[int]:
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+def opened(path: str, directory: int | None = None) -> AbstractContextManager[int]:
+    """A descriptor of a directory, for a while. Raises FileNotFoundError."""
+    return closing(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory))
 
 
 def family(fd: int, subvolume: int) -> Sequence[int]:
@@ -43,7 +34,7 @@ def family(fd: int, subvolume: int) -> Sequence[int]:
 def destroy(fd: int, members: Sequence[int]) -> None:
     """Remove a ``family``, inner ones first. A read-only one would keep those inside it: a container may have made it so."""
     for each in members[:-1]:
-        with _closing(btrfs.open_inode(fd, each)) as outer:
+        with closing(btrfs.open_inode(fd, each)) as outer:
             if btrfs.get_flags(outer) & btrfs.READONLY:
                 btrfs.set_flags(outer, 0)
     for each in reversed(members):
@@ -79,8 +70,8 @@ def copy_subvolume(source: int, directory: int, name: str) -> None:
 def _copy_inner(fd: int, inner: btrfs.Nested, outer: int) -> int:
     """Put a snapshot in the place of the empty directory that the outer snapshot shows instead."""
     with (
-        _closing(btrfs.open_inode(fd, inner.id)) as source,
-        _closing(btrfs.open_inode(fd, outer, inner.directory)) as place,
+        closing(btrfs.open_inode(fd, inner.id)) as source,
+        closing(btrfs.open_inode(fd, outer, inner.directory)) as place,
     ):
         before = os.fstat(place)
         os.rmdir(inner.name, dir_fd=place)
@@ -90,7 +81,7 @@ def _copy_inner(fd: int, inner: btrfs.Nested, outer: int) -> int:
 
 
 def _imitate_flags(fd: int, old: int, new: int) -> None:
-    with _closing(btrfs.open_inode(fd, old)) as model, _closing(btrfs.open_inode(fd, new)) as copy:
+    with closing(btrfs.open_inode(fd, old)) as model, closing(btrfs.open_inode(fd, new)) as copy:
         if btrfs.get_flags(model) & btrfs.READONLY:
             btrfs.set_flags(copy, btrfs.READONLY)
 

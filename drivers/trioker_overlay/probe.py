@@ -6,12 +6,11 @@ import stat
 import tempfile
 from pathlib import Path
 
-from trioker.linux import projects, syscalls, trees
+from trioker.linux import mounts, projects, syscalls, trees
 from trioker.linux.private import in_private_mounts
 from trioker_overlay.driver import OPTIONS
 from trioker_overlay.quotas import NO_QUOTAS, Projects, opened
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _WHY = {
     errno.ENODEV: "this kernel has no overlay (modprobe overlay)",
     errno.EPERM: "mounting is not permitted here (root with CAP_SYS_ADMIN is needed)",
@@ -32,7 +31,7 @@ def refusal(root: Path) -> str:
     try:
         return _try_out(root)
     except OSError as error:
-        return "" if error.errno in _FULL else f"cannot write in {root}: {error.strerror}"
+        return "" if error.errno in syscalls.DISK_FULL else f"cannot write in {root}: {error.strerror}"
 
 
 def long_chains_work() -> bool:
@@ -62,7 +61,7 @@ def _limit_refused(root: Path) -> str:
     try:
         return _try_limit(root)
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in syscalls.DISK_FULL:
             return ""
         return f"and that under {root} has none: {_why_none(error)}"
 
@@ -98,7 +97,7 @@ def _is_refused(path: str) -> bool:
     try:
         Path(path).write_bytes(bytes(2 * _TRIAL))
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in syscalls.DISK_FULL:
             raise
         return True
     return False
@@ -159,17 +158,10 @@ def _try(trial: str) -> str:
 
 
 def _raise_if_full(error: OSError) -> None:
-    if error.errno in _FULL:
+    if error.errno in syscalls.DISK_FULL:
         raise error
 
 
 def _filesystem(path: str) -> str:
-    """The type of the filesystem ``path`` lies on, for a message (proc_pid_mountinfo(5))."""
-    device = os.stat(path).st_dev
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    with open("/proc/thread-self/mountinfo", encoding="utf-8", errors="replace") as table:
-        for line in table:
-            fields = line.split()
-            if fields[2] == wanted:
-                return fields[fields.index("-") + 1]
-    return "this filesystem"
+    """What ``path`` lies on, for a message."""
+    return mounts.filesystem(path) or "this filesystem"

@@ -7,12 +7,12 @@ change that: the launcher's filter denies the two requests (``trioker.linux.secc
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from itertools import chain
 from threading import Lock
 
 from trioker.linux import projects, trees
+from trioker.linux.closing import closing
 
 NUMBERS = range(int.from_bytes(b"tr") << 16, int.from_bytes(b"ts") << 16)
 """Of our projects. Far from those that dockerd (from 1 up), the kubelet (from 2**20 up) and people in /etc/projid take; close together, because
@@ -128,11 +128,6 @@ def _unlimit(fd: int, number: int) -> None:
             raise
 
 
-@contextmanager
-def opened(path: str) -> Iterator[int]:
-    """A descriptor of a directory, for a while."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+def opened(path: str) -> AbstractContextManager[int]:
+    """A descriptor of a directory, for a while. Raises FileNotFoundError."""
+    return closing(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))

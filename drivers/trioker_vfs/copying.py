@@ -11,6 +11,7 @@ import stat
 from collections.abc import Generator
 from typing import Any
 
+from trioker.linux.closing import closing
 from trioker.linux.extents import extents
 from trioker.linux.trees import Cursor, names, status, unroll
 
@@ -35,13 +36,10 @@ def copy_tree(source: str, target: str, links: str) -> None:
     its other names find it however long their paths are; the caller removes the directory.
     """
     os.mkdir(target, 0o700)
-    stash = os.open(links, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with Cursor(source) as old, Cursor(target) as new:
-            for _ in unroll(_copy_directory(old, new, stash)):
-                pass
-    finally:
-        os.close(stash)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    with closing(os.open(links, flags)) as stash, Cursor(source) as old, Cursor(target) as new:
+        for _ in unroll(_copy_directory(old, new, stash)):
+            pass
 
 
 def _copy_directory(old: Cursor, new: Cursor, stash: int) -> Generator[Generator[Any, None, None], None, None]:

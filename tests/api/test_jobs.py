@@ -136,6 +136,7 @@ async def test_what_a_job_returns_comes_last(client):
         (NotFound("No such image: x"), 404, "No such image: x"),
         (TriokerError("it broke"), 500, "it broke"),
         (OSError(errno.ENOSPC, "No space left on device"), 500, "No space left on device"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), 500, "Disk quota exceeded"),
     ],
 )
 async def test_a_job_that_fails_is_told_so_as_its_progress_allows(client, failure, status, text):

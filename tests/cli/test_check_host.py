@@ -62,7 +62,7 @@ def test_without_control_groups_it_cannot_run():
     assert only.mark == MISSING
 
 
-def test_one_line_per_finding_and_a_verdict(monkeypatch, capsys, tmp_path):
+def test_one_line_per_finding_and_a_verdict(monkeypatch, tmp_path):
     monkeypatch.setattr(
         check_host,
         "look",
@@ -72,10 +72,9 @@ def test_one_line_per_finding_and_a_verdict(monkeypatch, capsys, tmp_path):
             Finding(MISSING, "e", "gone"),
         ],
     )
-    assert check_host.show(tmp_path, ()) == 1
-    assert (
-        capsys.readouterr().out
-        == "ok       a    fine\nmissing  bcd  gone\nmissing  e    gone\n\ntrioker cannot run here: bcd\n"
+    assert check_host.report(tmp_path, ()) == (
+        1,
+        "ok       a    fine\nmissing  bcd  gone\nmissing  e    gone\n\ntrioker cannot run here: bcd\n",
     )
 
 

@@ -1,3 +1,4 @@
+import io
 import sys
 from pathlib import Path
 
@@ -63,6 +64,31 @@ def test_on_a_terminal_a_line_is_replaced_until_its_layer_is_done(capsys, monkey
         "\raaa: 1/2 Copying 0 B\x1b[K\raaa: 1/2 Copying 5 MB\x1b[K\raaa: 1/2 Moved\x1b[K\n\rbbb: 2/2 Copying 0 B\x1b[K\n"
     )
     assert shown.err == "the disk is full\n"
+
+
+class Unwritable(io.StringIO):
+    """A stream whose reader has gone after so many writes."""
+
+    def __init__(self, writes):
+        super().__init__()
+        self._writes = writes
+
+    def write(self, text):
+        self._writes -= 1
+        if self._writes < 0:
+            raise BrokenPipeError
+        return super().write(text)
+
+
+def test_where_nobody_looks_any_more_it_goes_on(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", Unwritable(1))
+    display = Display()
+    for each in LAYER * 2:
+        display(each)
+    display.end("2 layers moved", failed=False)
+    assert sys.stdout.getvalue() == "aaa: 1/2 Moved\n"
+    display.end("the disk is full", failed=True)
+    assert capsys.readouterr().err == "the disk is full\n"
 
 
 def test_the_driver_that_keeps_the_layers_is_marked(tmp_path, capsys):

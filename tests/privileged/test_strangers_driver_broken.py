@@ -104,6 +104,14 @@ def folder(tmp_path) -> Path:
     return folder
 
 
+@pytest.fixture
+def moody(pyz, folder, tmp_path):
+    """What a daemon with the driver of that name is started by."""
+    offer(folder, "moody", MOODY)
+    (tmp_path / "daemon/root/storage").mkdir(parents=True)
+    return pyz, tmp_path / "daemon", "--driver-dir", str(folder), "-s", "moody"
+
+
 def test_broken_strangers_stop_no_daemon_that_did_not_choose_them(pyz, folder, tmp_path):
     for name, code in BROKEN.items():
         offer(folder, name, code)
@@ -158,10 +166,8 @@ def refusal(api: Api, method: str, path: str, body: object = None) -> str:
     return answer.text
 
 
-def test_one_that_fails_later_is_told_by_name_and_the_daemon_goes_on(pyz, folder, tmp_path):
-    offer(folder, "moody", MOODY)
-    (tmp_path / "daemon").mkdir()
-    with running_daemon(pyz, tmp_path / "daemon", "--driver-dir", str(folder), "-s", "moody") as daemon:
+def test_one_that_fails_later_is_told_by_name_and_the_daemon_goes_on(moody):
+    with running_daemon(*moody) as daemon:
         api = daemon.api
         api.import_image(busybox_tar(), "base")
         container = api.create("true")
@@ -186,10 +192,8 @@ def test_one_that_fails_later_is_told_by_name_and_the_daemon_goes_on(pyz, folder
         assert len(api.ok("GET", "/containers/json?all=1")) == 1
 
 
-def test_one_that_hangs_later_holds_up_neither_others_nor_the_end(pyz, folder, tmp_path):
-    offer(folder, "moody", MOODY)
-    (tmp_path / "daemon").mkdir()
-    with running_daemon(pyz, tmp_path / "daemon", "--driver-dir", str(folder), "-s", "moody") as daemon:
+def test_one_that_hangs_later_holds_up_neither_others_nor_the_end(moody):
+    with running_daemon(*moody) as daemon:
         api = daemon.api
         api.import_image(busybox_tar(), "base")
         containers = [api.create("true") for _ in range(2)]
@@ -221,10 +225,8 @@ def wait_until_it_hangs(daemon: Daemon) -> None:
     sign.unlink()
 
 
-def test_what_hangs_and_has_to_be_finished_is_left_at_the_end_and_the_next_start_finds_its_way(pyz, folder, tmp_path):
-    offer(folder, "moody", MOODY)
-    (tmp_path / "daemon").mkdir()
-    with running_daemon(pyz, tmp_path / "daemon", "--driver-dir", str(folder), "-s", "moody") as daemon:
+def test_what_hangs_and_has_to_be_finished_is_left_at_the_end_and_the_next_start_finds_its_way(moody):
+    with running_daemon(*moody) as daemon:
         api = daemon.api
         api.import_image(busybox_tar(), "base")
         kept, removed = (api.create("true") for _ in range(2))
@@ -248,10 +250,8 @@ def test_what_hangs_and_has_to_be_finished_is_left_at_the_end_and_the_next_start
 
 
 @pytest.mark.parametrize("method", ["open", "keys"])
-def test_one_that_hangs_at_the_start_is_left_when_the_daemon_is_told_to_stop(pyz, folder, tmp_path, method):
-    offer(folder, "moody", MOODY)
-    (tmp_path / "daemon/root/storage/moody").mkdir(parents=True)
-    daemon = Daemon(pyz, tmp_path / "daemon", "--driver-dir", str(folder), "-s", "moody")
+def test_one_that_hangs_at_the_start_is_left_when_the_daemon_is_told_to_stop(moody, method):
+    daemon = Daemon(*moody)
     mood(daemon, f"{method} hangs")
     with daemon.log.open("ab") as log:
         process = subprocess.Popen(daemon.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -264,11 +264,9 @@ def test_one_that_hangs_at_the_start_is_left_when_the_daemon_is_told_to_stop(pyz
         process.wait()
 
 
-def test_one_that_is_careless_with_its_process_changes_nothing_for_the_daemon(pyz, folder, tmp_path):
-    offer(folder, "moody", MOODY)
-    (tmp_path / "daemon/root/storage/moody").mkdir(parents=True)
+def test_one_that_is_careless_with_its_process_changes_nothing_for_the_daemon(moody, tmp_path):
     (tmp_path / "daemon/root/storage/mood").write_text("careless")
-    with running_daemon(pyz, tmp_path / "daemon", "--driver-dir", str(folder), "-s", "moody") as daemon:
+    with running_daemon(*moody) as daemon:
         status = Path(f"/proc/{daemon.pid}/status").read_text()
         assert int(re.search(r"^Umask:\s*(\d+)", status, re.MULTILINE)[1], 8) & 0o022 == 0o022
         daemon.api.import_image(busybox_tar(), "base")

@@ -1,12 +1,15 @@
 import os
+import signal
 import sys
 import zipfile
+from contextlib import closing
 
 import pytest
 
 from trioker.storage import discovery
-from trioker.storage.deadlines import in_child
+from trioker.storage.deadlines import in_children
 from trioker.storage.discovery import DriverError, DriverInfo
+from trioker.storage.listing import list_drivers
 
 KEY = "a" * 64
 
@@ -39,6 +42,10 @@ def offer(folder, name: str, code: str, *, package: str = "", value: str = "") -
 def open_one(folder, name: str, root, **options: str):
     infos = discovery.available([folder])
     return discovery.open_driver(discovery.find(name, infos), root, options, [folder])
+
+
+def listed(root, driver_dirs=()):
+    return list(list_drivers(root, discovery.available(driver_dirs), driver_dirs))
 
 
 def test_our_own_drivers_are_offered_in_a_checkout_too():
@@ -140,7 +147,8 @@ def test_a_driver_that_is_chosen_and_hangs_is_one_line_too(folder, tmp_path, mon
         except DriverError as error:
             return str(error)
 
-    assert told in in_child(60, work)  # with the thread that is left behind
+    (answer,) = in_children(60, [work])  # with the thread that is left behind
+    assert told in answer
 
 
 def test_a_name_nobody_has_lists_those_that_are_there():
@@ -177,13 +185,41 @@ def test_an_unknown_option_is_named(tmp_path, folder):
 
 def test_the_list_says_what_works_and_why_not(folder, tmp_path):
     offer(folder, "broken", "import no_such_module")
-    rows = {row.name: row for row in discovery.list_drivers(tmp_path / "not" / "made" / "yet", [folder])}
+    rows = {row.name: row for row in listed(tmp_path / "not" / "made" / "yet", [folder])}
     assert rows["vfs"].works
     assert rows["vfs"].why == ""
     assert not rows["broken"].works
     assert rows["broken"].why == "cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'"
     assert rows["broken"].package == "stranger-broken"
     assert os.listdir(tmp_path) == ["drivers"]
+
+
+def test_all_are_tried_at_the_same_time(folder, tmp_path):
+    """Each waits for the other one."""
+    for mine, others in (("one", "two"), ("two", "one")):
+        code = f"open({str(tmp_path / mine)!r}, 'w').close()\nwhile not os.path.exists({str(tmp_path / others)!r}): time.sleep(0.01)"
+        offer(folder, mine, f"import os, time\n{code}\nfrom trioker_vfs import open_driver")
+    (tmp_path / "root").mkdir()
+    assert {row.name for row in listed(tmp_path / "root", [folder]) if row.works} >= {"one", "two", "vfs"}
+
+
+def test_what_is_known_is_told_while_a_later_one_hangs_and_who_has_heard_enough_leaves_nothing(folder, tmp_path):
+    offer(folder, "zzz", "import time; time.sleep(3600)")
+    (tmp_path / "root").mkdir()
+    with closing(list_drivers(tmp_path / "root", discovery.available([folder]), [folder])) as rows:
+        assert [next(rows).name for _ in range(3)] == ["btrfs", "overlay", "vfs"]
+    assert os.listdir(tmp_path / "root") == []
+
+
+def test_a_signal_does_its_work_when_all_is_put_away(tmp_path):
+    left = []
+    before = signal.signal(signal.SIGTERM, lambda *_: left.append(os.listdir(tmp_path)))
+    with closing(list_drivers(tmp_path, discovery.available())) as rows:
+        next(rows)
+        signal.raise_signal(signal.SIGTERM)
+        assert list(rows) == []
+    signal.signal(signal.SIGTERM, before)
+    assert left == [[]]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +238,7 @@ def test_a_root_that_cannot_be_is_told_and_nothing_is_made(tmp_path, root, why):
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("nothing")
     (tmp_path / "loop").symlink_to("loop")
-    for row in discovery.list_drivers(tmp_path / root):
+    for row in listed(tmp_path / root):
         assert not row.works
         assert row.why.startswith(f"nothing can be kept in {tmp_path / root}: ")
         assert row.why.endswith(why)
@@ -221,7 +257,7 @@ def test_a_driver_that_closes_the_standard_streams_has_them_filled(folder, tmp_p
         open_one(folder, "daemonic", tmp_path / "root").close()
         return str([os.path.exists(f"/proc/self/fd/{fd}") for fd in (0, 1, 2)])
 
-    assert in_child(60, work) == "[True, True, True]"
+    assert list(in_children(60, [work])) == ["[True, True, True]"]
 
 
 def test_without_a_choice_the_first_that_works_is_taken(tmp_path):
@@ -255,7 +291,7 @@ def test_a_stranger_s_package_does_not_pass_for_ours(folder):
 )
 def test_a_name_that_is_no_name_of_a_directory_is_listed_and_cannot_be_chosen(folder, tmp_path, name):
     offer(folder, name, "", package="stranger")
-    row = next(row for row in discovery.list_drivers(tmp_path, [folder]) if row.package == "stranger")
+    row = next(row for row in listed(tmp_path, [folder]) if row.package == "stranger")
     assert not row.works
     assert "is no name for a driver" in row.why
     with pytest.raises(DriverError, match=r"cannot be used: .* is no name for a driver"):
@@ -264,7 +300,7 @@ def test_a_name_that_is_no_name_of_a_directory_is_listed_and_cannot_be_chosen(fo
 
 def test_nobody_but_overlay_is_called_overlay2(folder, tmp_path):
     offer(folder, "overlay2", "", package="stranger")
-    row = next(row for row in discovery.list_drivers(tmp_path, [folder]) if row.package == "stranger")
+    row = next(row for row in listed(tmp_path, [folder]) if row.package == "stranger")
     assert row.why == "overlay2 is another word for overlay"
     assert discovery.find("overlay2", discovery.available([folder])).distribution == "trioker"
 
@@ -336,7 +372,7 @@ def test_the_list_comes_to_its_end_whatever_a_stranger_does(folder, tmp_path, mo
     monkeypatch.setattr(discovery, "PROBE_WITHIN", 1 if "while" in code else 60)
     offer(folder, "broken", code)
     (tmp_path / "root").mkdir()
-    rows = {row.name: row for row in discovery.list_drivers(tmp_path / "root", [folder])}
+    rows = {row.name: row for row in listed(tmp_path / "root", [folder])}
     assert why in rows["broken"].why
     assert rows["vfs"].works
     assert os.listdir(tmp_path / "root") == []

@@ -10,15 +10,15 @@ import trio
 import trio.testing
 
 from trioker.launcher.compare import Known, compare
-from trioker.launcher.meter import Meter
 from trioker.launcher.mirror import mirror
 from trioker.model.errors import Conflict
-from trioker.model.layer import Comparison, LayerRecord
+from trioker.model.layer import LayerRecord
 from trioker.storage.discovery import DriverError
-from trioker.storage.journal import Journal, write_durably
+from trioker.storage.journal import Journal
 from trioker.storage.migration import Move, move_layers
-from trioker.storage.mover import MigrationFailed, work
+from trioker.storage.mover import MigrationFailed
 from trioker.storage.opening import locked, record, recorded
+from trioker.storage.threads import work
 
 BASE, TOP, BOX, BEGUN = "c" * 64, "b" * 64, "a" * 64, "d" * 64
 
@@ -46,12 +46,12 @@ def spoil(path):
 
 
 class Trees:
-    """Moves in this process, by the paths of the bind mounts; ``fault`` is called with the copy before it is hashed."""
+    """Moves in this process, by the paths of the bind mounts; ``fault`` is called with the copy before it is compared."""
 
-    def __init__(self):
+    def __init__(self, meter):
         self.moved: list[str] = []
         self.fault = nothing
-        self.meter = Meter(os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC))
+        self.meter = meter
 
     async def mirror(self, old, new, touched, tell, *, thorough):
         await trio.lowlevel.checkpoint()
@@ -60,11 +60,10 @@ class Trees:
         self.moved.append(new[0].source.split("/")[-2])
         self.fault(new[0].source)
 
-    async def compare(self, old, new, touched, tell, *, digest, since):
+    async def compare(self, old, new, touched, tell, *, since):
         await trio.lowlevel.checkpoint()
-        known = Known(digest, since, frozenset(touched))
         roots = [tuple(mounts[0].source if mounts else "" for mounts in trees) for trees in (old, new)]
-        return Comparison(*compare(*roots, known, self.meter))
+        return compare(*roots, Known(since, frozenset(touched)), self.meter)
 
 
 @attrs.frozen
@@ -97,10 +96,9 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path, monkeypatch):
+def lab(tmp_path, monkeypatch, meter):
     """Three layers on vfs, one on the other, the last one a container's, and strangers to move them to."""
     monkeypatch.setattr(sys, "path", list(sys.path))
-    here = os.getcwd()
     folder = tmp_path / "drivers"
     folder.mkdir()
     for name in ("second", "third"):
@@ -112,7 +110,7 @@ def lab(tmp_path, monkeypatch):
         )
     rows = (LayerRecord(BOX, TOP, ready=True), LayerRecord(BEGUN, TOP, ready=False),
             LayerRecord(TOP, BASE, ready=True), LayerRecord(BASE, "", ready=True))  # fmt: skip
-    lab = Lab(tmp_path / "root", folder, Trees(), Records(*rows), [])
+    lab = Lab(tmp_path / "root", folder, Trees(meter), Records(*rows), [])
     for key, parent in ((BASE, ""), (TOP, BASE), (BOX, TOP)):
         tree = lab.storage / "vfs" / key / "tree"
         tree.mkdir(parents=True)
@@ -123,7 +121,6 @@ def lab(tmp_path, monkeypatch):
             lab.write(each, f"file{number}", key)
     record(lab.storage, "vfs")
     yield lab
-    os.chdir(here)
     for name in ("second", "third"):
         sys.modules.pop(name, None)
 
@@ -146,6 +143,16 @@ async def test_both_copies_may_stay(lab):
     await lab.move("second", keep=True)
     assert stored(lab) == ["driver", "lock", "second", "vfs"]
     assert lab.read("vfs", BOX, "file0") == BASE
+
+
+@pytest.mark.parametrize("before", [[], ["second"]])
+async def test_of_a_driver_that_cannot_be_opened_there_is_no_more_than_before(lab, before):
+    (lab.folder / "second.py").write_text("def open_driver(root, options): raise RuntimeError")
+    for each in before:
+        (lab.storage / each).mkdir()
+    with pytest.raises(DriverError, match="'second' cannot be opened"):
+        await lab.move("second")
+    assert stored(lab) == ["driver", "lock", *before, "vfs"]
 
 
 async def test_a_copy_that_differs_is_told_and_the_store_is_as_it_was(lab):
@@ -180,13 +187,25 @@ async def test_what_was_moved_is_not_moved_again(lab):
     assert lab.trees.moved == [BOX]
 
 
+async def test_a_driver_that_cannot_say_what_it_has_is_moved_to_and_from(lab):
+    lab.replace_driver("second", "    keys = None")
+    lab.trees.fault = fill_up
+    with pytest.raises(MigrationFailed, match="full"):
+        await lab.move("second")
+    lab.trees.fault = nothing
+    lab.trees.moved.clear()
+    await lab.move("second")
+    assert lab.trees.moved == [BOX]
+    assert await lab.move("third") == "3 layers moved from second to third"
+
+
 def begin_and_finish_all_but_the_switch(lab):
     journal = Journal.begin(lab.storage, "vfs", "second")
     for key in (BASE, TOP, BOX):
         place = lab.storage / "second" / key / "tree"
         place.mkdir(parents=True)
         mirror(str(lab.storage / "vfs" / key / "tree"), str(place), (), lab.trees.meter)
-        journal.add(key, f"sha256:{key}")
+        journal.add(key)
 
 
 async def test_a_container_that_has_run_since_is_moved_again(lab):
@@ -348,7 +367,7 @@ async def test_a_driver_that_alters_the_layer_below_is_found(lab):
         await lab.move("second")
     found = Journal.find(lab.storage)
     assert found
-    assert found.finished == {}
+    assert found.finished == set()
 
 
 async def test_a_driver_that_shows_something_else_each_time_is_found(lab):
@@ -412,7 +431,7 @@ async def test_what_is_called_off_counts_for_nothing_before_anything_is_removed(
         await lab.move("vfs")
     found = Journal.find(lab.storage)
     assert found
-    assert (found.new, found.finished) == ("second", {})
+    assert (found.new, found.finished) == ("second", set())
 
 
 @pytest.mark.parametrize("gone", [True, False])
@@ -448,44 +467,13 @@ async def test_a_store_that_is_open_is_left_alone(lab):
         await lab.move("second")
 
 
-def test_a_full_disk_is_told_with_the_file_that_had_no_room(tmp_path):
-    (tmp_path / "driver.new").symlink_to("/dev/full")
-    with pytest.raises(OSError, match=r"No space left on device: .*driver'$"):
-        write_durably(tmp_path / "driver", "vfs\n")
-    assert os.listdir(tmp_path) == []
-
-
-def test_a_last_line_that_was_cut_counts_for_nothing(tmp_path):
-    journal = Journal.begin(tmp_path, "vfs", "overlay")
-    journal.add(BASE, "sha256:1")
-    with (tmp_path / "migration").open("a") as file:
-        file.write(f"{TOP} sha2")
-    found = Journal.find(tmp_path)
-    assert found
-    assert (found.old, found.new, found.finished) == ("vfs", "overlay", {BASE: "sha256:1"})
-    found.add(TOP, "sha256:2")
-    again = Journal.find(tmp_path)
-    assert again
-    assert again.finished == {BASE: "sha256:1", TOP: "sha256:2"}
-    again.strike(BASE)
-    struck = Journal.find(tmp_path)
-    assert struck
-    assert struck.finished == {TOP: "sha256:2"}
-    struck.strike_all()
-    empty = Journal.find(tmp_path)
-    assert empty
-    assert (empty.old, empty.new, empty.finished) == ("vfs", "overlay", {})
-    again.end()
-    assert Journal.find(tmp_path) is None
-
-
 def test_overlay2_in_the_record_is_overlay(tmp_path):
     (tmp_path / "driver").write_text("overlay2\n")
     assert recorded(tmp_path) == "overlay"
 
 
 async def test_a_driver_that_hangs_does_not_keep_a_move_from_being_interrupted(monkeypatch):
-    monkeypatch.setattr("trioker.storage.mover.ENDS_WITHIN", 0.1)
+    monkeypatch.setattr("trioker.storage.threads.ENDS_WITHIN", 0.1)
     never = threading.Event()
     came_back = []
 

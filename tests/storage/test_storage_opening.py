@@ -2,7 +2,9 @@ import os
 import sys
 
 import pytest
+import trio
 from layer_records import Records
+from polling import wait_until
 
 from trioker.linux.trees import remove_tree
 from trioker.model.errors import Conflict, NotFound
@@ -42,19 +44,94 @@ async def test_a_layer_whose_files_are_gone_says_so_whatever_is_asked_of_it(tmp_
         await layers.remove(stage.key)
 
 
-async def test_a_stranger_s_driver_is_named_before_it_can_end_the_process(tmp_path, caplog, monkeypatch):
+@pytest.fixture
+def offer(tmp_path, monkeypatch):
+    """Offer a stranger's driver with this code; the choice of it."""
     monkeypatch.setattr(sys, "path", [*sys.path])  # the folder joins it
-    caplog.set_level("INFO", "trioker.storage.opening")
     folder = tmp_path / "drivers"
     (folder / "mine-1.5.dist-info").mkdir(parents=True)
     (folder / "mine-1.5.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: my-driver\nVersion: 1.5\n")
-    (folder / "mine-1.5.dist-info" / "entry_points.txt").write_text("[trioker.storage]\nmine = no_such_module:open\n")
+    (folder / "mine-1.5.dist-info" / "entry_points.txt").write_text("[trioker.storage]\nmine = mine_driver:open_it\n")
+
+    def write(code):
+        (folder / "mine_driver.py").write_text(code)
+        return Choice("mine", driver_dirs=(folder,))
+
+    yield write
+    sys.modules.pop("mine_driver", None)
+
+
+async def test_a_stranger_s_driver_is_named_before_it_can_end_the_process(tmp_path, caplog, offer):
+    caplog.set_level("INFO", "trioker.storage.opening")
     async with open_store(tmp_path / "ours", Records(), VFS):
         assert caplog.messages == []
     with pytest.raises(DriverError):
-        async with open_store(tmp_path / "theirs", Records(), Choice("mine", driver_dirs=(folder,))):
+        async with open_store(tmp_path / "theirs", Records(), offer("import no_such_module")):
             pass
     assert caplog.messages == ["opening storage driver 'mine' of my-driver 1.5"]
+
+
+REFUSES = "def open_it(root, options): raise RuntimeError"
+LITTERS = "def open_it(root, options):\n (root / 'left').touch()\n raise RuntimeError"
+
+
+@pytest.mark.parametrize(
+    ("code", "before", "left"),
+    [
+        (REFUSES, [], ["lock"]),
+        (REFUSES, ["storage/mine"], ["lock", "mine"]),
+        (LITTERS, [], ["lock", "mine"]),
+    ],
+)
+async def test_of_a_driver_that_cannot_be_opened_nothing_is_left_but_what_is_its_own(
+    tmp_path, offer, code, before, left
+):
+    for each in before:
+        (tmp_path / each).mkdir(parents=True)
+    with pytest.raises(DriverError, match="cannot be opened: RuntimeError"):
+        async with open_store(tmp_path, Records(), offer(code)):
+            pass
+    assert sorted(os.listdir(tmp_path / "storage")) == left
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """A pipe's name: who opens it waits, to the end of the test at most."""
+    os.mkfifo(tmp_path / "gate")
+    yield tmp_path / "gate"
+    os.close(os.open(tmp_path / "gate", os.O_RDWR | os.O_NONBLOCK))
+
+
+async def test_of_a_driver_that_hangs_while_it_is_opened_nothing_is_left_either(tmp_path, offer, gate):
+    sign = tmp_path / "sign"
+    choice = offer(f"def open_it(root, options):\n open({str(sign)!r}, 'w').close()\n open({str(gate)!r}).close()")
+    await open_until(sign, tmp_path, choice)
+    assert os.listdir(tmp_path / "storage") == ["lock"]
+
+
+async def test_a_trial_that_is_cut_short_leaves_nothing(tmp_path, gate, monkeypatch):
+    def hang(place, *_):
+        (place / ".trioker-probe-x" / "l").mkdir(parents=True)
+        (tmp_path / "sign").touch()
+        gate.open().close()
+
+    monkeypatch.setattr("trioker.storage.opening.default", hang)
+    monkeypatch.setattr("trioker.storage.threads.ENDS_WITHIN", 0.1)
+    await open_until(tmp_path / "sign", tmp_path, Choice())
+    assert os.listdir(tmp_path / "storage") == ["lock"]
+
+
+async def open_until(sign, root, choice):
+    """Open a store; cancelled when the file is there."""
+
+    async def opening():
+        async with open_store(root, Records(), choice):
+            pass
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(opening)
+        await trio.to_thread.run_sync(wait_until, sign.exists, "a driver that hangs")
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_a_killed_probe_left_is_cleared_away(tmp_path):

@@ -1,11 +1,11 @@
 """What a kind of failure is in HTTP: its status, the words its text begins with, and the reply."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from trioker.api.replies import text_reply
 from trioker.http.messages import Response
+from trioker.linux.syscalls import DISK_FULL
 from trioker.model.errors import Conflict, Forbidden, Impossible, InvalidParameter, NotFound, TriokerError, Unauthorized
 
 KINDS = (
@@ -19,9 +19,6 @@ KINDS = (
 """Kind, status, and how its text begins: the daemon of 2013 told the kinds apart by these words, and so do people (behaviour.md section 1)."""
 
 OTHER_STATUS = 500
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-"""The one trouble of the host's files that is the user's to end: told as it is, not as a mistake of ours."""
 
 
 def status_of(error: TriokerError) -> int:
@@ -43,7 +40,7 @@ def error_reply(error: TriokerError) -> Response:
 
 @contextmanager
 def told_of_full_disks() -> Iterator[None]:
-    """In its context a full disk is a TriokerError."""
+    """In its context a full disk is a TriokerError: the one trouble of the host's files that is the user's to end, and no mistake of ours."""
     try:
         yield
     except OSError as error:

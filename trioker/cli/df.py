@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import trio
 
 from trioker.cli import values
+from trioker.cli.output import complain, put
 from trioker.cli.parser import Parser
 from trioker.cli.program import program
 from trioker.cli.stock import NEEDED, Stock, details, summary
@@ -36,9 +36,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         stock = Stock(trio.run(_ask, given.host))
     except Refused as error:
-        sys.stderr.write(f"{program()}: {given.host}: {error}\n")
+        complain(f"{program()}: {given.host}: {error}\n")
         return 1
-    sys.stdout.write(summary(stock) + (details(stock) if given.verbose else ""))
+    put(summary(stock) + (details(stock) if given.verbose else ""))
     return 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from trioker.api.v1_2.words import size
 from trioker.cli import values
+from trioker.cli.output import complain
 from trioker.cli.parser import Parser
 from trioker.model.options import MigrateOptions
 from trioker.model.progress import Progress
@@ -36,11 +37,12 @@ def parse_migrate(arguments: Sequence[str]) -> MigrateOptions:
 
 
 class Display:
-    """A line for each layer: on a terminal it tells what is being done now, elsewhere only what was done."""
+    """A line for each layer: on a terminal it tells what is being done now, elsewhere only what was done. What cannot be shown is left out."""
 
     def __init__(self) -> None:
         self._part = ""
         self._live = sys.stdout.isatty()
+        self._seen = True
 
     def __call__(self, told: Progress) -> None:
         """Show it."""
@@ -48,19 +50,25 @@ class Display:
         if self._live:
             self._replace(told.id, text if told.current is None else f"{text} {size(told.current)}")
         elif told.current is None:
-            sys.stdout.write(f"{text}\n")
-            sys.stdout.flush()
+            self._write(f"{text}\n")
 
     def _replace(self, part: str, text: str) -> None:
         if self._part and part != self._part:
-            sys.stdout.write("\n")
+            self._write("\n")
         self._part = part
-        sys.stdout.write(f"\r{text[: shutil.get_terminal_size().columns - 1]}\x1b[K")
-        sys.stdout.flush()
+        self._write(f"\r{text[: shutil.get_terminal_size().columns - 1]}\x1b[K")
 
     def end(self, text: str, *, failed: bool) -> None:
         """Say how it ended."""
         if self._part:
-            sys.stdout.write("\n")
-            sys.stdout.flush()
-        (sys.stderr if failed else sys.stdout).write(f"{text}\n")
+            self._write("\n")
+        (complain if failed else self._write)(f"{text}\n")
+
+    def _write(self, text: str) -> None:
+        """Until it fails: the reader has gone, or the disk is full that it is kept on."""
+        try:
+            if self._seen:
+                sys.stdout.write(text)
+                sys.stdout.flush()
+        except (OSError, ValueError):  # or a driver has closed it
+            self._seen = False

@@ -1,8 +1,10 @@
 """The argument parser all commands share."""
 
 import argparse
+import sys
 from typing import NoReturn
 
+from trioker.cli.output import complain, put
 from trioker.cli.program import program
 
 
@@ -18,6 +20,11 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
 
+    def print_help(self, file: object = None) -> None:  # noqa: ARG002  it is for standard output only
+        """Print it as commands print."""
+        put(self.format_help())
+
     def error(self, message: str) -> NoReturn:
         """Say what was wrong and exit with status 2."""
-        self.exit(2, f"{program()}: {message}\nSee '{self.prog} --help'.\n")
+        complain(f"{program()}: {message}\nSee '{self.prog} --help'.\n")
+        sys.exit(2)

@@ -12,5 +12,7 @@ def program() -> str:
 
 
 def end_in_order() -> None:
-    """Have SIGTERM end a command as an exception does, so that it removes what it had made to try something."""
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    """Have the signals that end a command do it as an exception does, so that it removes what it had made to try something."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(each) is not signal.SIG_IGN:
+            signal.signal(each, lambda number, _: sys.exit(128 + number))

@@ -5,10 +5,19 @@ from collections.abc import Sequence
 
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Rows as text, columns as wide as their widest cell. What a terminal would not show as a character is shown as ``?``."""
-    cells = [[_printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
-    return "".join(f"{line}\n" for line in lines)
+    columns = widths(rows)
+    return "".join(line(row, columns) for row in rows)
+
+
+def widths(rows: Sequence[Sequence[str]]) -> Sequence[int]:
+    """Of the columns of these rows."""
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def line(row: Sequence[str], columns: Sequence[int]) -> str:
+    """One row of a table whose columns have these widths."""
+    cells = (_printable(cell).ljust(width) for cell, width in zip(row, columns, strict=True))
+    return "   ".join(cells).rstrip() + "\n"
 
 
 def _printable(cell: str) -> str:

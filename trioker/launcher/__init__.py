@@ -62,7 +62,7 @@ A ``running.json`` beside an ``exit.json`` names control groups that could not b
 recorded the end.
 
 Helper to daemon on ``report``:
-``{"event": "done", "size": bytes, "entries": n}`` (``mirror`` tells neither, ``compare`` the ``digest`` and the ``difference``) or
+``{"event": "done", "size": bytes, "entries": n}`` (``mirror`` tells neither, ``compare`` the ``difference``) or
 ``{"event": "failed", "message": "...", "archive": true}``, where
 ``archive`` tells that the tar is at fault and not the host, and in its place ``full`` whether a filesystem had no room.
 """

@@ -1,6 +1,6 @@
-"""Whether a copied tree is equal to its model, whatever keeps them: both are walked side by side, and what is equal is hashed.
+"""Whether a copied tree is equal to its model, whatever keeps them: both are walked side by side.
 
-Hashed is one line for each entry, in the order of a walk by rising names: its path, type, mode, owner, device, size, time of change in
+Compared is of each entry, in the order of a walk by rising names: its path, type, mode, owner, device, size, time of change in
 nanoseconds, extended attributes, and where a symbolic link leads; of a regular file also the digest of its content, and of a file with several
 names the first of them. Not holes, inodes, nor the times of access: they are the filesystem's own.
 
@@ -21,24 +21,10 @@ from trioker.launcher.pack import Walk
 from trioker.launcher.tar_header import shown
 from trioker.linux.trees import Cursor, names, status, unroll
 
-_AS_BELOW = "below"
-"""In the place of a content's digest."""
-
-
-class Comparison(NamedTuple):
-    """What it came to."""
-
-    digest: str
-    """``sha256:...``; of what the trees have in common up to the first difference."""
-    difference: str
-    """The path of the first entry that is not equal; "" where all are."""
-
 
 class Known(NamedTuple):
     """What is known beforehand."""
 
-    digest: str = ""
-    """That of the trees below; it is hashed first, so that the digest of a tree stands for all it was known by."""
     since: int = 0
     """When the copy was begun, in nanoseconds of the clock that the kernel stamps inodes with. A file changed then or later is read: whoever made
     the copy may have written into one that is the tree's below, too."""
@@ -75,8 +61,7 @@ class _Side:
         fd, first = self.tree.fd, path
         if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
             first = self._links.setdefault(identity(found), path)
-        own = sorted(attributes(fd, name).items())
-        return *facts(found), own, os.fsencode(target(fd, name, found)), os.fsencode("" if first == path else first)
+        return *facts(found), attributes(fd, name), target(fd, name, found), "" if first == path else first
 
     def is_from_below(self, name: str, found: os.stat_result) -> bool:
         """Whether a file is the very one of the tree below, untouched.
@@ -96,7 +81,6 @@ class _Side:
 
 class _Comparer:
     def __init__(self, known: Known, meter: Meter) -> None:
-        self.sum = hashlib.sha256(f"{known.digest}\n".encode())
         self._known = known
         self._meter = meter
 
@@ -128,34 +112,27 @@ class _Comparer:
         line = old.line(name, path, found)
         if line != new.line(name, path, copied):
             raise _Different(path or "/")
-        content = ""
         if stat.S_ISREG(found.st_mode) and not line[-1]:
             known = copied.st_ctime_ns < self._known.since and path not in self._known.touched
             known = known and old.is_from_below(name, found) and new.is_from_below(name, copied)
-            content = _AS_BELOW if known else self._content(old, new, name, path)
-        self.sum.update(f"{(os.fsencode(path), *line, content)!r}\n".encode())
-
-    def _content(self, old: _Side, new: _Side, name: str, path: str) -> str:
-        content = old.digest(name, self._meter)
-        if content != new.digest(name, self._meter):
-            raise _Different(path)
-        return content
+            if not known and old.digest(name, self._meter) != new.digest(name, self._meter):
+                raise _Different(path)
 
 
-def compare(old: tuple[str, str], new: tuple[str, str], known: Known, meter: Meter) -> Comparison:
-    """Compare two trees, which nobody changes. Each is told by its root and that of the tree below it, "" for none.
+def compare(old: tuple[str, str], new: tuple[str, str], known: Known, meter: Meter) -> str:
+    """Compare two trees, which nobody changes; the path of the first entry that is not equal, "" where all are.
 
-    Raises OSError naming the entry that cannot be read. Moves the working directory.
+    Each tree is told by its root and that of the tree below it, "" for none. Raises OSError naming the entry that cannot be read. Moves the
+    working directory.
     """
     comparer = _Comparer(known, meter)
-    difference = ""
     with ExitStack() as stack:
         try:
             for _ in unroll(comparer.walk(_open(stack, *old), _open(stack, *new), "")):
                 pass
         except _Different as error:
-            difference = shown(os.fsencode(str(error)))
-    return Comparison(f"sha256:{comparer.sum.hexdigest()}", difference)
+            return shown(os.fsencode(str(error)))
+    return ""
 
 
 def _open(stack: ExitStack, tree: str, below: str) -> _Side:

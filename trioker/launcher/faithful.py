@@ -7,11 +7,12 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from trioker.launcher.meter import Meter
 from trioker.launcher.tar_header import shown
 from trioker.launcher.xattrs import travels
+from trioker.linux.closing import closing
 from trioker.linux.extents import extents
 
 BLOCK = 2**18
@@ -110,14 +111,9 @@ def imitate(old: int, new: int, name: str, found: os.stat_result) -> None:
     os.utime(name, ns=(found.st_atime_ns, modified(found)), dir_fd=new, follow_symlinks=False)
 
 
-@contextmanager
-def opened(directory: int, name: str, flags: int) -> Iterator[int]:
+def opened(directory: int, name: str, flags: int) -> AbstractContextManager[int]:
     """A file, for the length of a with-block."""
-    fd = os.open(name, flags, 0o600, dir_fd=directory)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+    return closing(os.open(name, flags, 0o600, dir_fd=directory))
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from trioker.launcher.mirror import mirror
 from trioker.launcher.pack import pack, pack_sources
 from trioker.launcher.picking import pick
 from trioker.launcher.spec import CompareSpec, MirrorSpec, PackSpec, UnpackSpec, WriteSpec
-from trioker.launcher.tar_header import DISK_FULL, BadArchive, NoRoom
+from trioker.launcher.tar_header import BadArchive, NoRoom
 from trioker.launcher.unpack import unpack
 from trioker.launcher.user import UnknownUser
 from trioker.launcher.userns import enter_user_namespace_of
@@ -65,7 +65,7 @@ def _outcome(job: Job, spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.
     except MemoryError:
         text = f"this takes more than {confine.MEMORY >> 20} MiB of memory"
     except OSError as error:
-        text, full = describe(error), error.errno in DISK_FULL
+        text, full = describe(error), error.errno in syscalls.DISK_FULL
     except BaseException as error:  # noqa: BLE001  a bug of ours; see run_helper
         text = f"{type(error).__name__}: {error}"
     return {"event": "failed", "message": text[: wire.MAX_TEXT], "full": full}
@@ -150,8 +150,8 @@ def _compare(spec: Mapping[str, Any], fds: Mapping[str, int]) -> wire.Message:
     _make_trees({"old": wanted.old, "new": wanted.new, **below}, wanted.mount_point)
     confine.confine(wanted.mount_point, _PACK)
     old_below, new_below = (f"/{name}" if recipes else "" for name, recipes in below.items())
-    known = Known(wanted.digest, wanted.since, frozenset(wanted.touched))
-    return compare(("/old", old_below), ("/new", new_below), known, Meter(fds["data"]))._asdict()
+    known = Known(wanted.since, frozenset(wanted.touched))
+    return {"difference": compare(("/old", old_below), ("/new", new_below), known, Meter(fds["data"]))}
 
 
 def _make_trees(trees: Mapping[str, Iterable[Sequence[Any]]], mount_point: str) -> None:

@@ -67,14 +67,14 @@ def main(around: Surroundings) -> NoReturn:
     born_inside = bool(hierarchies.v2)
     if not born_inside:
         continue_as_child(around)
-    early = not _waiting(daemon)
+    early = not wire.polled(daemon, select.POLLIN)
     made, pair = (_prepare_early(users), _pair_early(uplink)) if early else (None, None)
     kind, fds = take_order(daemon)
     if kind != "launch":
         if born_inside:
             continue_as_child(around)  # a helper, too, shall be alone
         help_with(kind, fds, around)
-    if _waiting(daemon):
+    if wire.polled(daemon, select.POLLIN):
         release(around)
     links = pair.fds() if pair else uplink.fds() if uplink else ()
     kept = {around.monitor.fileno(), around.release, users.fd if users else -1, device_rules or -1}
@@ -110,12 +110,6 @@ def _pair_early(uplink: Uplink | None) -> Pair | None:
         return network.make_pair(uplink) if uplink else None
     except OSError:
         return None
-
-
-def _waiting(daemon: wire.Socket) -> bool:
-    poll = select.poll()
-    poll.register(daemon, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def release(around: Surroundings) -> None:
@@ -292,7 +286,5 @@ def die_with(monitor: wire.Socket) -> None:
     afterwards, the signal will come.
     """
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-    poll = select.poll()
-    poll.register(monitor, 0)
-    if poll.poll(0):
+    if wire.polled(monitor, 0):
         os._exit(1)

@@ -31,6 +31,7 @@ from trioker.launcher.tar_header import (
 )
 from trioker.launcher.tar_writer import END, encode_header, encode_sparse_header, padding
 from trioker.launcher.whiteouts import MARK, PREFIX
+from trioker.linux.closing import closing
 from trioker.linux.trees import Cursor, names, status, unroll
 
 _BLOCK = 2**18  # large enough that system calls do not show, small enough for the processor's cache
@@ -107,7 +108,7 @@ class _Packer:
 
     def add_file(self, place: str, path: bytes) -> None:
         """Pack anything but a directory."""
-        with _opened(os.path.dirname(place)) as directory:
+        with closing(os.open(os.path.dirname(place), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as directory:
             name = os.path.basename(place)
             self._put(directory, name, path, os.lstat(place))
 
@@ -230,15 +231,6 @@ def _kept_names(picked: Picked) -> list[str]:
     """In order; without what would be taken for a whiteout: a layer cannot hold such a name."""
     mark = os.fsdecode(PREFIX)
     return sorted((name for name in picked.below if not name.startswith(mark)), key=os.fsencode)
-
-
-@contextmanager
-def _opened(directory: str) -> Iterator[int]:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 @contextmanager

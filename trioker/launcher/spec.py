@@ -157,7 +157,6 @@ class CompareSpec(NamedTuple):
     new_below: list[Mount]
     mount_point: str
     """An existing empty directory to make them below."""
-    digest: str
-    """What is known beforehand (``compare.Known``), as the next two."""
     since: int
+    """What is known beforehand (``compare.Known``), as the next one."""
     touched: list[str]

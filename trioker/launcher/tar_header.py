@@ -4,7 +4,6 @@ Sources: POSIX.1-2017, pax, "ustar Interchange Format"; the GNU tar manual, "Bas
 Names stay bytes: an archive says nothing about their encoding, and the kernel asks for none.
 """
 
-import errno
 import functools
 import os
 import struct
@@ -37,10 +36,6 @@ _FIELDS = struct.Struct("100s 24s 12s 12s 8s c 100s 6s 2x 64x 8s 8s 155s 12x")
 _BLANK_CHECKSUM = 8 * ord(" ")
 _ADLER_BASE = 65521
 _NONE: Mapping[bytes, bytes] = MappingProxyType({})
-
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What the disk says when it is not the archive's fault."""
 
 
 class BadArchive(Exception):

@@ -20,7 +20,6 @@ from trioker.launcher.making import CREATE, DIRECTORY_ITSELF, NODE_TYPES, Held, 
 from trioker.launcher.tar_header import (
     CHARACTER_DEVICE,
     DIRECTORY,
-    DISK_FULL,
     FILE,
     HARD_LINK,
     SYMLINK,
@@ -31,6 +30,7 @@ from trioker.launcher.tar_header import (
 )
 from trioker.launcher.tar_reader import Read, Stream, TarReader
 from trioker.launcher.whiteouts import LINKED, META, OPAQUE, PREFIX, Whiteouts, remove
+from trioker.linux.syscalls import DISK_FULL
 
 _SPECIAL_BITS = 0o7000
 

@@ -3,6 +3,7 @@
 import _socket
 import json
 import os
+import select
 import socket
 import struct
 from collections.abc import Mapping
@@ -56,6 +57,13 @@ def pair() -> tuple[Socket, Socket]:
 def adopt(fd: int) -> Socket:
     """The socket behind a descriptor."""
     return Socket(_UNIX, _SEQPACKET, 0, fd)
+
+
+def polled(sock: Socket, events: int, milliseconds: int = 0) -> bool:
+    """Whether one of ``events`` (POLLIN), or the peer's hanging up, was there within that time."""
+    poll = select.poll()
+    poll.register(sock, events)
+    return bool(poll.poll(milliseconds))
 
 
 def encode(message: Message, fds: tuple[str, ...] = ()) -> bytes:

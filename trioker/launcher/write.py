@@ -19,7 +19,6 @@ from trioker.launcher.making import CREATE, DIRECTORY_ITSELF, NODE_TYPES, Held, 
 from trioker.launcher.tar_header import (
     CHARACTER_DEVICE,
     DIRECTORY,
-    DISK_FULL,
     FILE,
     HARD_LINK,
     SYMLINK,
@@ -30,6 +29,7 @@ from trioker.launcher.tar_header import (
 )
 from trioker.launcher.tar_reader import Read, Stream, TarReader
 from trioker.launcher.whiteouts import MARK, PREFIX
+from trioker.linux.syscalls import DISK_FULL
 
 Owner = tuple[int, int]
 """Uid and gid."""

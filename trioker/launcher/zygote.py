@@ -85,15 +85,8 @@ def serve(zygote: Zygote) -> None:
         done = os.read(reader, 1)
         os.close(reader)
         if done:
-            _poll(zygote.daemon, select.POLLIN, _MOMENT)
-        elif _poll(zygote.daemon, 0):  # it ended before it had done its part, because the daemon has hung up
+            wire.polled(zygote.daemon, select.POLLIN, _MOMENT)
+        elif wire.polled(zygote.daemon, 0):  # it ended before it had done its part, because the daemon has hung up
             return
         else:
             time.sleep(_AGAIN_AFTER)
-
-
-def _poll(daemon: wire.Socket, events: int, milliseconds: int = 0) -> bool:
-    """Whether one of ``events``, or its hanging up, was seen within that time."""
-    poll = select.poll()
-    poll.register(daemon, events)
-    return bool(poll.poll(milliseconds))

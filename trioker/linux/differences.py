@@ -4,12 +4,12 @@ What counts is what a layer can hold of it, not what was done to it: a file that
 equal is as it was; one that was written under its old date is not.
 """
 
-import errno
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from trioker.linux.extents import next_data
 from trioker.linux.trees import attributes, facts
 
 _BLOCK = 2**18
@@ -72,21 +72,11 @@ def _equal(one: int, other: int) -> bool:
     if os.fstat(one).st_size != size:
         return False
     while place < size:
-        place = min(_next_data(one, place, size), _next_data(other, place, size))
+        place = min(next_data(one, place, size), next_data(other, place, size))
         if os.pread(one, _BLOCK, place) != os.pread(other, _BLOCK, place):
             return False
         place += _BLOCK
     return True
-
-
-def _next_data(fd: int, place: int, size: int) -> int:
-    """Where the file goes on after a hole (lseek(2), SEEK_DATA)."""
-    try:
-        return os.lseek(fd, place, os.SEEK_DATA)
-    except OSError as error:
-        if error.errno == errno.ENXIO:  # only a hole is left
-            return size
-        raise
 
 
 def _target(fd: int, name: str, found: os.stat_result) -> str:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from trioker.linux import syscalls
@@ -21,6 +22,7 @@ __all__ = [
     "attach",
     "copy",
     "detached",
+    "filesystem",
     "make",
     "make_private",
     "map_ids",
@@ -142,3 +144,12 @@ def map_ids(mount: int, userns: int) -> None:
 def attach(mount: int, target: int) -> None:
     """Put a detached mount on an open directory or file; the descriptor ``mount`` stays open."""
     syscalls.move_mount(mount, target)
+
+
+def filesystem(path: str | Path) -> str:
+    """The type of the filesystem that ``path`` lies on (proc_pid_mountinfo(5)); "" where that is not told, as of a subvolume of btrfs."""
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    with open("/proc/thread-self/mountinfo", encoding="utf-8", errors="replace") as table:
+        rows = (line.split() for line in table)
+        return next((row[row.index("-") + 1] for row in rows if row[2] == wanted), "")

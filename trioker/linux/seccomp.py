@@ -206,6 +206,12 @@ class _Program:
             raise OverflowError(f"a jump over {max(distances)} instructions: the filter has grown too long")
         return self.add(code, value, *distances)
 
+    def jump_if_one_of(self, values: Collection[int], when_true: int, when_false: int) -> int:
+        """Put a jump for each value in front; what equals none of them goes on at ``when_false``."""
+        for value in values:
+            when_false = self.jump(_IF_EQUAL, value, when_true, when_false)
+        return when_false
+
     def assembled(self) -> bytes:
         return b"".join(_INSTRUCTION.pack(*each) for each in reversed(self._code))
 
@@ -236,24 +242,18 @@ def _check_clone(program: _Program, ends: dict[str, int]) -> int:
 
 
 def _check_personality(program: _Program, ends: dict[str, int]) -> int:
-    otherwise = ends["EPERM"]
-    for value in _PERSONALITIES:
-        otherwise = program.jump(_IF_EQUAL, value, ends["allow"], otherwise)
+    program.jump_if_one_of(_PERSONALITIES, ends["allow"], ends["EPERM"])
     return program.add(_LOAD, _ARGUMENT)
 
 
 def _check_socket(program: _Program, ends: dict[str, int]) -> int:
-    otherwise = ends["allow"]
-    for family in _DENIED_FAMILIES:
-        otherwise = program.jump(_IF_EQUAL, family, ends["EPERM"], otherwise)
+    otherwise = program.jump_if_one_of(_DENIED_FAMILIES, ends["EPERM"], ends["allow"])
     program.jump(_IF_AT_LEAST, _UNKNOWN_FAMILIES, ends["EPERM"], otherwise)
     return program.add(_LOAD, _ARGUMENT)
 
 
 def _check_ioctl(program: _Program, ends: dict[str, int]) -> int:
-    otherwise = ends["allow"]
-    for request in _DENIED_REQUESTS:
-        otherwise = program.jump(_IF_EQUAL, request, ends["EOPNOTSUPP"], otherwise)
+    program.jump_if_one_of(_DENIED_REQUESTS, ends["EOPNOTSUPP"], ends["allow"])
     return program.add(_LOAD, _SECOND)
 
 

@@ -4,6 +4,7 @@ import ctypes
 import os
 from pathlib import Path
 
+from trioker.linux.closing import closing
 from trioker.linux.syscalls import oserror
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -14,11 +15,8 @@ def syncfs(path: str | Path) -> None:
 
     Raises OSError where the disk failed (told since Linux 5.8, also about writes long before).
     """
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with closing(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
         sync_filesystem(fd, os.fspath(path))
-    finally:
-        os.close(fd)
 
 
 def sync_filesystem(fd: int, path: str = "") -> None:

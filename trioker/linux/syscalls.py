@@ -7,6 +7,7 @@ Needs Linux 5.12 (mount_setattr), on x86-64 or arm64. Calls the C library has ar
 # ruff: noqa: D402 - "mount(2)" names the manual page, not the signature
 
 import ctypes
+import errno
 import os
 import struct
 from collections.abc import Sequence
@@ -64,6 +65,9 @@ PR_SET_DUMPABLE = 4
 PR_GET_SECUREBITS = 27
 PR_SET_SECUREBITS = 28
 KEYCTL_JOIN_SESSION_KEYRING = 1
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What a call says that finds no room, on the filesystem or in what its user, group or project may take of it (write(2))."""
 
 _SIGCHLD = 17
 _NUMBERS = {

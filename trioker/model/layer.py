@@ -34,16 +34,6 @@ class Unpacked:
 
 
 @attrs.frozen
-class Comparison:
-    """What comparing a copied tree with its model came to."""
-
-    digest: str
-    """``sha256:...`` of what they have in common."""
-    difference: str = ""
-    """Path of the first entry that is not equal; "" where all are."""
-
-
-@attrs.frozen
 class Blob:
     """Bytes a registry knows by their digest, as kept below ROOT/blobs."""
 

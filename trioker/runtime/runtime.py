@@ -23,7 +23,7 @@ from trioker.linux.cgroup_freezer import Freezer
 from trioker.linux.mounts import Mount
 from trioker.model.errors import InvalidParameter, LaunchFailed, NoRoom, TriokerError
 from trioker.model.ids import short_id
-from trioker.model.layer import Comparison, Unpacked
+from trioker.model.layer import Unpacked
 from trioker.model.run import Exit, Run
 from trioker.runtime.channel import Channel, Event
 from trioker.runtime.process import MonitoredProcess, exit_from
@@ -301,19 +301,17 @@ class Runtime:
         touched: Sequence[str],
         tell: Callable[[int], None],
         *,
-        digest: str,
         since: int,
-    ) -> Comparison:
+    ) -> str:
         """Compare two trees, each with the one below it (no mounts for none), by what is known of those (``launcher.compare.Known``).
 
-        ``tell`` as for ``mirror``. Raises TriokerError naming what cannot be read.
+        Returns the path of the first entry that is not equal, "" where all are. ``tell`` as for ``mirror``. Raises TriokerError naming what
+        cannot be read.
         """
         (old_tree, old_below), (new_tree, new_below) = (map(list, each) for each in (old, new))
-        spec = CompareSpec(
-            old_tree, old_below, new_tree, new_below, self._place.mount_point, digest, since, list(touched)
-        )
+        spec = CompareSpec(old_tree, old_below, new_tree, new_below, self._place.mount_point, since, list(touched))
         fields = await self._measured("compare", spec._asdict(), tell)
-        return Comparison(str(fields["digest"]), str(fields["difference"]))
+        return str(fields["difference"])
 
     async def _measured(self, kind: str, spec: Mapping[str, Any], tell: Callable[[int], None]) -> dict[str, Any]:
         """Have a helper do what takes long; it ends when we do, as nobody then reads what it tells."""

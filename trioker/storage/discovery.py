@@ -23,7 +23,7 @@ import attrs
 
 from trioker import __version__
 from trioker.linux.trees import remove_tree
-from trioker.storage.deadlines import in_child, within
+from trioker.storage.deadlines import within
 from trioker.storage.driver import Driver, OpenDriver, Unsupported
 from trioker.storage.guard import DriverError, guard, misshapen, one_line, printable
 from trioker.storage.surroundings import fill_standard_streams
@@ -33,14 +33,14 @@ __all__ = [
     "ALIASES",
     "DriverError",
     "DriverInfo",
-    "DriverRow",
+    "attempt",
     "available",
     "default",
     "find",
-    "list_drivers",
     "load",
     "open_driver",
     "probe",
+    "trial_directory",
     "undisputed",
 ]
 
@@ -99,18 +99,6 @@ class DriverInfo:
     def is_ours(self) -> bool:
         """Whether it came with trioker."""
         return self.distribution == OURS
-
-
-@attrs.frozen
-class DriverRow:
-    """A line of ``trioker drivers``."""
-
-    name: str
-    package: str
-    version: str
-    works: bool
-    why: str
-    """Why it does not work; empty if it does."""
 
 
 def available(driver_dirs: Sequence[Path] = ()) -> Sequence[DriverInfo]:
@@ -207,16 +195,10 @@ def open_driver(
 def probe(info: DriverInfo, root: Path, driver_dirs: Sequence[Path] = ()) -> str | None:
     """Why the driver does not work in ``root`` (or where that will be made); None if it does: it is really opened, on a trial directory."""
     try:
-        with _trial_directory(root) as trial:
-            return _try(info, trial, driver_dirs) or None
+        with trial_directory(root) as trial:
+            return attempt(info, trial, driver_dirs) or None
     except DriverError as error:
         return str(error)
-
-
-def list_drivers(root: Path, driver_dirs: Sequence[Path] = ()) -> Sequence[DriverRow]:
-    """What ``trioker drivers`` shows: every driver, and whether it works in ``root``. Each is tried in a process of its own."""
-    infos = available(driver_dirs)
-    return [_row(info, infos, root, driver_dirs) for info in infos]
 
 
 def default(root: Path, infos: Sequence[DriverInfo], driver_dirs: Sequence[Path] = ()) -> DriverInfo:
@@ -258,7 +240,7 @@ def _misnamed(name: str) -> str:
 
 
 @contextmanager
-def _trial_directory(root: Path) -> Iterator[Path]:
+def trial_directory(root: Path) -> Iterator[Path]:
     """An empty directory on ``root``'s filesystem, in which ``root`` was made in miniature. Raises DriverError where it cannot be made."""
     wanted = root.absolute()
     try:
@@ -296,31 +278,13 @@ def _no_place(root: Path, error: OSError) -> DriverError:
     return DriverError(f"nothing can be kept in {root}: {place}: {error.strerror}")
 
 
-def _try(info: DriverInfo, trial: Path, driver_dirs: Sequence[Path]) -> str:
+def attempt(info: DriverInfo, trial: Path, driver_dirs: Sequence[Path]) -> str:
+    """Why the driver cannot be opened in ``trial``; "" if it can."""
     try:
         open_driver(info, trial, {}, driver_dirs, PROBE_WITHIN).close()
     except DriverError as error:
         return str(error)
     return ""
-
-
-def _row(info: DriverInfo, infos: Sequence[DriverInfo], root: Path, driver_dirs: Sequence[Path]) -> DriverRow:
-    why = info.fault
-    try:
-        with _trial_directory(root) as trial:
-            chosen = find(info.name, infos)
-            why = why or in_child(IMPORT_WITHIN + 2 * PROBE_WITHIN, lambda: _try(chosen, trial, driver_dirs))
-        why = _in_a_row(why, info, trial, root)
-    except (DriverError, TimeoutError, ChildProcessError) as error:
-        why = why or str(error)
-    return DriverRow(info.name, info.distribution, info.version, not why, why)
-
-
-def _in_a_row(why: str, info: DriverInfo, trial: Path, root: Path) -> str:
-    """Without what the row says already, and the trial directory's name."""
-    for said in (f"storage driver {info.name!r} ", f"of {info.distribution} ", "cannot work here: "):
-        why = why.removeprefix(said)
-    return why.replace(str(trial), str(root))
 
 
 def _line(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from trioker.linux.mounts import MS_BIND, MS_REMOUNT
+from trioker.linux.syscalls import DISK_FULL
 from trioker.model.errors import TriokerError
 from trioker.storage.driver import Change, Driver, Kind, Lists, Mount, UnpackTarget, Unsupported, Usage, Whiteouts
 from trioker.storage.surroundings import own_directory_and_umask, without_copies
@@ -40,7 +41,7 @@ _LONGEST = 300
 """Characters of a failure that somebody else wrote."""
 _MOST_LINES = 30
 """At the beginning of its traceback in the log, and at its end."""
-_TOLD_AS_THEY_ARE = (errno.ENOENT, errno.ENOSPC, errno.EDQUOT)
+_TOLD_AS_THEY_ARE = (errno.ENOENT, *DISK_FULL)
 """Errors of the disk that others know what to do about."""
 
 

@@ -1,14 +1,16 @@
 """How far a migration has come, on the disk: what a power cut leaves is what can be relied on.
 
-A text file: the old driver's name and the new one's, then for each layer that is whole in the new one its key and the digest of its tree, or its
-key alone where it is so no more. A last line that was cut short counts for nothing.
+A text file: the old driver's name and the new one's, then for each layer that is whole in the new one its key and a word, or its key alone where
+it is so no more. A last line that was cut short counts for nothing.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
+
+from trioker.linux.closing import closing
 
 FILE = "migration"
 FRESH = ".new"
@@ -18,17 +20,17 @@ FRESH = ".new"
 class Journal:
     """An unfinished migration from driver ``old`` to driver ``new``; it lives in the store's directory."""
 
-    def __init__(self, place: Path, old: str, new: str, finished: Mapping[str, str]) -> None:
+    def __init__(self, place: Path, old: str, new: str, finished: Iterable[str]) -> None:
         self.old, self.new = old, new
-        self.finished = dict(finished)
-        """Digest by key."""
+        self.finished = set(finished)
+        """The keys of the layers that are whole in the new driver."""
         self._path = place / FILE
 
     @classmethod
     def begin(cls, place: Path, old: str, new: str) -> Self:
         """A new one. Raises OSError."""
         write_durably(place / FILE, f"{old} {new}\n")
-        return cls(place, old, new, {})
+        return cls(place, old, new, ())
 
     @classmethod
     def find(cls, place: Path) -> Self | None:
@@ -42,17 +44,18 @@ class Journal:
         if len(whole) < len(text):
             os.truncate(path, len(whole))
         first, *lines = (line.split(" ") for line in whole.decode("ascii").splitlines())
-        noted = {line[0]: line[1:] for line in lines}
-        return cls(place, first[0], first[1], {key: digest[0] for key, digest in noted.items() if digest})
+        noted = {line[0]: line[1:] for line in lines}  # any word: it was a digest once
+        return cls(place, first[0], first[1], (key for key, word in noted.items() if word))
 
-    def add(self, key: str, digest: str) -> None:
+    def add(self, key: str) -> None:
         """Note a layer that is whole and on the disk. Raises OSError."""
-        self._write(f"{key} {digest}")
-        self.finished[key] = digest
+        self._write(f"{key} whole")
+        self.finished.add(key)
 
     def strike(self, key: str) -> None:
         """Take back what was noted of a layer, before anything is done to it. Raises OSError."""
-        if self.finished.pop(key, None):
+        if key in self.finished:
+            self.finished.remove(key)
             self._write(key)
 
     def strike_all(self) -> None:
@@ -90,8 +93,5 @@ def write_durably(path: Path, text: str) -> None:
 
 def sync_file(path: Path) -> None:
     """Get a file or directory onto the disk. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
         os.fsync(fd)
-    finally:
-        os.close(fd)

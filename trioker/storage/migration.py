@@ -22,13 +22,14 @@ from trioker.model.ids import short_id
 from trioker.model.layer import LayerRecord
 from trioker.model.progress import Progress
 from trioker.storage.discovery import DriverError, DriverInfo, available, find, open_driver, undisputed
-from trioker.storage.driver import Driver, Lists
+from trioker.storage.driver import Driver
 from trioker.storage.journal import FRESH, Journal
-from trioker.storage.mover import MigrationFailed, Mover, OutOfRoom, Tell, list_keys, work
-from trioker.storage.opening import locked, record, recorded
+from trioker.storage.mover import MigrationFailed, Mover, OutOfRoom, Tell, list_keys
+from trioker.storage.opening import home_of, locked, record, recorded
 from trioker.storage.ports import LayerRecords, Trees
 from trioker.storage.remains import remove_directory
 from trioker.storage.store import CLOSED_WITHIN
+from trioker.storage.threads import work
 
 
 @attrs.frozen
@@ -135,7 +136,7 @@ class _Store:
 
         Raises MigrationFailed where none is left: then their disk is away.
         """
-        there = await list_keys(source) if isinstance(source, Lists) else {each.key for each in self.layers}
+        there = await list_keys(source, [each.key for each in self.layers])
         needed = there | {each.parent for each in self.layers}
         for lost in (each for each in self.layers if each.key not in needed):
             self.tell(Progress("Its files are gone: left out", short_id(lost.key)))
@@ -169,26 +170,20 @@ class _Store:
     async def _discard(self, driver: Driver, name: str) -> None:
         """Children first: a driver may refuse to remove what others stand on."""
         known = [each.key for each in reversed(self.layers)]
-        keys = [*(await list_keys(driver)).difference(known), *known]
+        keys = [*(await list_keys(driver, ())).difference(known), *known]
         for number, key in enumerate(keys, 1):
             self.tell(Progress(f"{number}/{len(keys)} Removing from {name}", short_id(key)))
             await work(driver.remove, key)
 
     @asynccontextmanager
     async def _opened(self, info: DriverInfo, options: Mapping[str, str]) -> AsyncGenerator[Driver, None]:
-        home = self.place / info.name
-        home.mkdir(mode=0o700, exist_ok=True)
-        try:
+        with home_of(self.place, info.name) as home:
             driver = await work(open_driver, info, home, options, self.wanted.driver_dirs)
-        except DriverError:
-            with suppress(OSError):  # it has left something there
-                home.rmdir()
-            raise
-        try:
-            yield driver
-        finally:
-            with trio.move_on_after(CLOSED_WITHIN, shield=True):
-                await work(driver.close)
+            try:
+                yield driver
+            finally:
+                with trio.move_on_after(CLOSED_WITHIN, shield=True):
+                    await work(driver.close)
 
 
 def _room(driver: Driver, keys: Collection[str], home: Path) -> str:

@@ -1,6 +1,5 @@
 """Moving layers from one open driver to another, each verified and noted before the next."""
 
-import errno
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,13 +11,15 @@ import trio
 
 from trioker.launcher.failure import describe
 from trioker.linux.sync import syncfs
+from trioker.linux.syscalls import DISK_FULL
 from trioker.model.errors import NoRoom, TriokerError
 from trioker.model.ids import short_id
-from trioker.model.layer import Comparison, LayerRecord
+from trioker.model.layer import LayerRecord
 from trioker.model.progress import Progress
 from trioker.storage.driver import Driver, Kind, Lists, Mount, Unsupported, Whiteouts, bind
 from trioker.storage.journal import Journal
 from trioker.storage.ports import Trees
+from trioker.storage.threads import work
 
 T = TypeVar("T")
 Tell = Callable[[Progress], None]
@@ -26,9 +27,6 @@ Tell = Callable[[Progress], None]
 _FILES_CLOCK = 5
 """CLOCK_REALTIME_COARSE of linux/time.h: no file changed from now on gets an earlier time from the kernel, as it might by the finer clock."""
 
-
-ENDS_WITHIN = 5.0
-"""Seconds for a driver's call that nobody waits for any more."""
 CLEARED_WITHIN = 60.0
 """Seconds for removing the layer that could not be moved; what is left of it the next try removes."""
 
@@ -41,32 +39,9 @@ class OutOfRoom(MigrationFailed):
     """There was no room for a layer in the new driver."""
 
 
-async def list_keys(driver: Driver) -> set[str]:
-    """What the driver says is there; nothing where it cannot say."""
-    return set(await work(driver.keys)) if isinstance(driver, Lists) else set()
-
-
-async def work(call: Callable[..., T], *arguments: object) -> T:
-    """Call what blocks, in a thread.
-
-    Cancelled, it has a few seconds to end. After that it is left behind, for it may hang: what it leaves half-done is as after a ``kill -9``.
-    """
-    ended, token = trio.Event(), trio.lowlevel.current_trio_token()
-
-    def told() -> T:
-        try:
-            return call(*arguments)
-        finally:
-            with suppress(trio.RunFinishedError):
-                token.run_sync_soon(ended.set)
-
-    await trio.lowlevel.checkpoint_if_cancelled()
-    try:
-        return await trio.to_thread.run_sync(told, abandon_on_cancel=True)
-    except trio.Cancelled:
-        with trio.move_on_after(ENDS_WITHIN, shield=True):
-            await ended.wait()
-        raise
+async def list_keys(driver: Driver, otherwise: Iterable[str]) -> set[str]:
+    """What the driver says is there; ``otherwise`` where it cannot say."""
+    return set(await work(driver.keys) if isinstance(driver, Lists) else otherwise)
 
 
 @attrs.frozen
@@ -83,7 +58,7 @@ class Mover:
     async def move(self, layers: Sequence[LayerRecord]) -> None:
         """All of them, parents first, but for those that are there already."""
         shows = [_Show(self._tell, each.key, f"{number}/{len(layers)}") for number, each in enumerate(layers, 1)]
-        there = await list_keys(self._new) if isinstance(self._new, Lists) else set(self._journal.finished)
+        there = await list_keys(self._new, self._journal.finished)
         wanted: set[str] = set()
         for layer, show in zip(layers, shows, strict=True):
             if layer.parent in wanted or layer.key not in there or not await self._is_moved(layer, show):
@@ -97,13 +72,12 @@ class Mover:
 
     async def _check_all_there(self, layers: Sequence[LayerRecord]) -> None:
         """Raise MigrationFailed if making one layer has taken another away."""
-        if isinstance(self._new, Lists):
-            there = await list_keys(self._new)
-            lost = [each.key for each in layers if each.key not in there]
-            for key in lost:
-                self._journal.strike(key)
-            if lost:
-                raise MigrationFailed(f"layer {short_id(lost[0])} is there no more since others were made")
+        there = await list_keys(self._new, [each.key for each in layers])
+        lost = [each.key for each in layers if each.key not in there]
+        for key in lost:
+            self._journal.strike(key)
+        if lost:
+            raise MigrationFailed(f"layer {short_id(lost[0])} is there no more since others were made")
 
     async def _clear(self, keys: Iterable[str]) -> None:
         """Remove what is no true copy, children first: a driver may refuse to remove what others stand on."""
@@ -117,16 +91,15 @@ class Mover:
             return layer.key in self._journal.finished
         with _about(layer):
             touched = await work(self._list_touched, layer)
-            found = await self._compare(layer, touched, _now(), show.count("Checking"))
-        return not found.difference
+            return not await self._compare(layer, touched, _now(), show.count("Checking"))
 
     async def _move_one(self, layer: LayerRecord, show: "_Show") -> None:
         done = False
         try:
             with _about(layer):
-                digest = await self._copy(layer, show)
+                await self._copy(layer, show)
                 await work(syncfs, self._new.unpack_target(layer.key).path)
-                self._journal.add(layer.key, digest)
+                self._journal.add(layer.key)
             done = True
             show("Moved")
         finally:
@@ -134,8 +107,8 @@ class Mover:
                 with trio.move_on_after(CLEARED_WITHIN, shield=True), suppress(OSError, TriokerError):
                     await work(self._new.remove, layer.key)
 
-    async def _copy(self, layer: LayerRecord, show: "_Show") -> str:
-        """Make the new layer what the old one is; returns the digest of both. Raises MigrationFailed where they are not equal then.
+    async def _copy(self, layer: LayerRecord, show: "_Show") -> None:
+        """Make the new layer what the old one is. Raises MigrationFailed where they are not equal then.
 
         Two changes within one tick of the kernel's clock look like one to a driver that compares files by their times; what the old one therefore
         did not tell is found by comparing all contents, the second time.
@@ -144,33 +117,32 @@ class Mover:
         await work(self._new.create, layer.key, layer.parent or None)
         touched = await work(self._list_touched, layer)
         source, copy = self._old.mounts(layer.key, readonly=True), self._writable(layer.key)
-        found = Comparison("")
+        difference = ""
         for thorough in (False, True):
             await self._trees.mirror(source, copy, touched, show.count("Copying"), thorough=thorough)
-            found = await self._compare(layer, touched, begun, show.count("Verifying"))
-            if not found.difference:
-                return found.digest
+            difference = await self._compare(layer, touched, begun, show.count("Verifying"))
+            if not difference:
+                return
             await self._check_below(layer, show)
-        raise MigrationFailed(f"the copy differs at {found.difference}")
+        raise MigrationFailed(f"the copy differs at {difference}")
 
     async def _check_below(self, layer: LayerRecord, show: "_Show") -> None:
         """Raise MigrationFailed if the copy of the layer below is no longer true: who has made this one wrong may have written there."""
         if layer.parent:
             old, new = ([driver.mounts(layer.parent, readonly=True), ()] for driver in (self._old, self._new))
-            found = await self._trees.compare(old, new, (), show.count("Verifying"), digest="", since=0)
-            if found.difference:
+            difference = await self._trees.compare(old, new, (), show.count("Verifying"), since=0)
+            if difference:
                 self._journal.strike(layer.parent)
-                raise MigrationFailed(f"making it has changed the copy of the layer below it at {found.difference}")
+                raise MigrationFailed(f"making it has changed the copy of the layer below it at {difference}")
 
     async def _compare(
         self, layer: LayerRecord, touched: Sequence[str], since: int, tell: Callable[[int], None]
-    ) -> Comparison:
+    ) -> str:
         old, new = (
             [driver.mounts(key, readonly=True) if key else () for key in (layer.key, layer.parent)]
             for driver in (self._old, self._new)
         )
-        below = self._journal.finished[layer.parent] if layer.parent else ""
-        return await self._trees.compare(old, new, touched, tell, digest=below, since=since)
+        return await self._trees.compare(old, new, touched, tell, since=since)
 
     def _list_touched(self, layer: LayerRecord) -> Sequence[str]:
         if not layer.parent:
@@ -216,6 +188,6 @@ def _about(layer: LayerRecord) -> Iterator[None]:
     try:
         yield
     except (OSError, TriokerError, Unsupported) as error:
-        full = isinstance(error, NoRoom) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT))
+        full = isinstance(error, NoRoom) or (isinstance(error, OSError) and error.errno in DISK_FULL)
         kind = OutOfRoom if full else MigrationFailed
         raise kind(f"layer {short_id(layer.key)} could not be moved: {describe(error)}") from error

@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -35,6 +36,7 @@ from trioker.storage.driver import Driver
 from trioker.storage.journal import write_durably
 from trioker.storage.ports import LayerRecords
 from trioker.storage.store import LayerStore
+from trioker.storage.threads import work
 
 log = logging.getLogger(__name__)
 
@@ -62,12 +64,19 @@ async def open_store(root: Path, records: LayerRecords, choice: Choice) -> Async
     """The store in ``root``/storage, reconciled, for as long as the context lasts.
 
     Raises Conflict where another daemon has it open, DriverError where the chosen driver is not the one whose layers are there, or does
-    not work. Cancelled while the driver opens, it does not wait for that: the process is expected to end.
+    not work. Cancelled while a stranger's driver opens, it does not wait for that: the process is expected to end.
     """
     place = root / "storage"
     with locked(place):
-        has_layers = bool(records.layers())
-        info, driver = await trio.to_thread.run_sync(_open, place, choice, has_layers, abandon_on_cancel=True)
+        had = recorded(place) if records.layers() else ""
+        try:
+            info = await work(_choose, place, choice, had)
+        finally:
+            _remove_trials(place)
+        with home_of(place, info.name) as home:
+            call = work if info.is_ours else partial(trio.to_thread.run_sync, abandon_on_cancel=True)
+            driver = await call(_open, info, home, choice)
+            await trio.to_thread.run_sync(record, place, info.name)
         store = LayerStore(driver, records, prompt=info.is_ours and not choice.options)
         try:
             await store.reconcile()
@@ -92,18 +101,32 @@ def locked(place: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _open(place: Path, choice: Choice, has_layers: bool) -> tuple[DriverInfo, Driver]:
-    info = _choose(place, choice, recorded(place) if has_layers else "")
+@contextmanager
+def home_of(place: Path, name: str) -> Iterator[Path]:
+    """The driver's directory, made where it is not there. If the block fails or is cancelled, one that was made and is still empty goes again."""
+    home = place / name
+    was_there = home.is_dir()
+    _make(home)
+    try:
+        yield home
+    except BaseException:
+        if not was_there:
+            with suppress(OSError):  # the driver has left something there
+                home.rmdir()
+        raise
+
+
+def _remove_trials(place: Path) -> None:
+    """Those of a process that was killed, or told to stop in the midst of one."""
     for left in place.glob(f"{PROBE}*"):
         with suppress(OSError):  # a driver may have left something mounted
             remove_tree(left)
-    home = place / info.name
-    _make(home)
+
+
+def _open(info: DriverInfo, home: Path, choice: Choice) -> Driver:
     if not info.is_ours:  # the last line of a daemon that it ends without a word, or keeps waiting
         log.info("opening storage driver %r of %s %s", info.name, info.distribution, info.version)
-    driver = open_driver(info, home, choice.options, choice.driver_dirs)
-    record(place, info.name)
-    return info, driver
+    return open_driver(info, home, choice.options, choice.driver_dirs)
 
 
 def _make(place: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from trioker.model.layer import Comparison, LayerRecord
+from trioker.model.layer import LayerRecord
 from trioker.storage.driver import Mount
 
 
@@ -44,10 +44,10 @@ class Trees(Protocol):
         touched: Sequence[str],
         tell: Callable[[int], None],
         *,
-        digest: str,
         since: int,
-    ) -> Comparison:
-        """Compare two trees, each followed by the one below it (no mounts for none), which are known to be equal and have this ``digest``.
+    ) -> str:
+        """Compare two trees, each followed by the one below it (no mounts for none), which are known to be equal.
 
-        What is at ``touched`` is read in any case, and what was changed in the new tree ``since`` (nanoseconds, by the kernel's clock for files).
+        Returns the path of the first entry that is not equal, "" where all are. What is at ``touched`` is read in any case, and what was changed
+        in the new tree ``since`` (nanoseconds, by the kernel's clock for files).
         """

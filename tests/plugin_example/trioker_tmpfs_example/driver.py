@@ -9,7 +9,6 @@
     <root>/removing-...  half-made or half-removed: a layer comes and goes by one rename, so no other state is ever seen
 """
 
-import errno
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,17 +36,13 @@ class Tmpfs:
         chain = ":".join(filter(None, (f"{_id(parent)}/diff", self._chain(parent)))) if parent else ""
         if len(_data(key, chain)) > MOST_DATA:
             raise Unsupported(f"{chain.count(':') + 2} layers are more than mount(2) has room for")
-        home, fresh = f"{self._root}/{_id(key)}", f"{self._root}/{trees.REMOVING}{_id(key)}"
-        if os.path.lexists(home):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), home)
-        os.mkdir(fresh, 0o700)
-        os.mkdir(f"{fresh}/diff", 0o755)
-        os.mkdir(f"{fresh}/work", 0o700)
-        os.symlink(key, f"{fresh}/key")
-        if parent:
-            os.symlink(chain, f"{fresh}/chain")
-            _imitate(self._diff(parent), f"{fresh}/diff")
-        os.rename(fresh, home)
+        with trees.making(self._root, _id(key)) as home:
+            os.mkdir(f"{home}/diff", 0o755)
+            os.mkdir(f"{home}/work", 0o700)
+            os.symlink(key, f"{home}/key")
+            if parent:
+                os.symlink(chain, f"{home}/chain")
+                _imitate(self._diff(parent), f"{home}/diff")
 
     def mounts(self, key: str, *, readonly: bool) -> Sequence[Mount]:
         """An overlay; the bottom layer is a plain directory. Mounted from the root, so the names in it are short."""

@@ -1,6 +1,5 @@
 """A disk without room, in bytes and in inodes: a small one made for it, in the check's own mount namespace."""
 
-import errno
 import os
 import shutil
 import subprocess
@@ -14,7 +13,6 @@ from trioker.linux import syscalls
 from trioker.storage.driver import Driver, Lists, Unsupported
 from trioker.testing.driver_suite.trial import BASE, MIDDLE, OTHER, TOP, Trial
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _SMALLEST = 400 * 2**20
 """What every mkfs takes; xfs wants 300 MiB."""
 _BLOCK = 4096
@@ -52,7 +50,7 @@ def _is_made(driver: Driver, key: str) -> bool:
     try:
         driver.create(key, BASE)
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in syscalls.DISK_FULL:
             raise
         return False
     return True
