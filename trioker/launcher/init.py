@@ -58,8 +58,6 @@ def main(around: Surroundings) -> NoReturn:
 
     Until then its maker waits for it, in all of its namespaces but the one of processes, in which only a child can be.
     """
-    process.set_name("trioker-init")
-    process.end_before_the_daemon()
     die_with(around.monitor)  # or it would take an order that nobody sees to the end
     daemon, hierarchies, device_rules, port, remap = around.zygote
     uplink = Uplink.open(port)
@@ -67,6 +65,8 @@ def main(around: Surroundings) -> NoReturn:
     born_inside = bool(hierarchies.v2)
     if not born_inside:
         continue_as_child(around)
+    process.set_name("trioker-init")  # the one that waits is called so, and never two
+    process.end_before_the_daemon()
     early = not wire.polled(daemon, select.POLLIN)
     made, pair = (_prepare_early(users), _pair_early(uplink)) if early else (None, None)
     kind, fds = take_order(daemon)
